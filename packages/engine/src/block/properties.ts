@@ -1,0 +1,78 @@
+import { type EventProperties, propertyType } from "./event-format.ts";
+import { corrupt, viewOf } from "./header.ts";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+const number = (value: number, bytes: 4 | 8): Uint8Array => {
+  const out = new Uint8Array(bytes);
+  if (bytes === 4) viewOf(out).setUint32(0, value, true);
+  else viewOf(out).setFloat64(0, value, true);
+  return out;
+};
+
+const pair = (name: string, value: string): Uint8Array => {
+  const nameBytes = encoder.encode(name);
+  const valueBytes = encoder.encode(value);
+  const out = new Uint8Array(2 + nameBytes.byteLength + valueBytes.byteLength);
+  viewOf(out).setUint16(0, nameBytes.byteLength, true);
+  out.set(nameBytes, 2);
+  out.set(valueBytes, 2 + nameBytes.byteLength);
+  return out;
+};
+
+/** Packs the properties of an envelope; empty when there are none. */
+export const encodeProperties = (properties: EventProperties): Uint8Array => {
+  const parts: { type: number; bytes: Uint8Array }[] = [];
+  const put = (type: number, bytes: Uint8Array): void => {
+    parts.push({ type, bytes });
+  };
+  if (properties.messageExpirySeconds !== undefined) put(propertyType.messageExpirySeconds, number(properties.messageExpirySeconds, 4));
+  if (properties.contentType !== undefined) put(propertyType.contentType, encoder.encode(properties.contentType));
+  if (properties.responseTopic !== undefined) put(propertyType.responseTopic, encoder.encode(properties.responseTopic));
+  if (properties.correlationData !== undefined) put(propertyType.correlationData, properties.correlationData);
+  for (const [name, value] of properties.userProperties ?? []) put(propertyType.userProperty, pair(name, value));
+  if (properties.deviceTimeMs !== undefined) put(propertyType.deviceTimeMs, number(properties.deviceTimeMs, 8));
+  if (properties.cause !== undefined) put(propertyType.cause, encoder.encode(properties.cause));
+  if (properties.payloadFormat !== undefined) put(propertyType.payloadFormat, number(properties.payloadFormat, 4));
+  let byteLength = 0;
+  for (const part of parts) byteLength += 4 + part.bytes.byteLength;
+  const out = new Uint8Array(byteLength);
+  const view = viewOf(out);
+  let at = 0;
+  for (const part of parts) {
+    view.setUint8(at, part.type);
+    view.setUint16(at + 2, part.bytes.byteLength, true);
+    out.set(part.bytes, at + 4);
+    at += 4 + part.bytes.byteLength;
+  }
+  return out;
+};
+
+/** Unpacks what {@link encodeProperties} packed. */
+export const decodeProperties = (bytes: Uint8Array): EventProperties => {
+  const properties: EventProperties = {};
+  const view = viewOf(bytes);
+  let at = 0;
+  while (at < bytes.byteLength) {
+    if (at + 4 > bytes.byteLength) throw corrupt("an event property is cut");
+    const type = view.getUint8(at);
+    const start = at + 4;
+    const end = start + view.getUint16(at + 2, true);
+    if (end > bytes.byteLength) throw corrupt("an event property is longer than its record");
+    const content = bytes.subarray(start, end);
+    if (type === propertyType.messageExpirySeconds) properties.messageExpirySeconds = view.getUint32(start, true);
+    else if (type === propertyType.contentType) properties.contentType = decoder.decode(content);
+    else if (type === propertyType.responseTopic) properties.responseTopic = decoder.decode(content);
+    else if (type === propertyType.correlationData) properties.correlationData = content.slice();
+    else if (type === propertyType.userProperty) {
+      const nameEnd = 2 + view.getUint16(start, true);
+      properties.userProperties ??= [];
+      properties.userProperties.push([decoder.decode(content.subarray(2, nameEnd)), decoder.decode(content.subarray(nameEnd))]);
+    } else if (type === propertyType.deviceTimeMs) properties.deviceTimeMs = view.getFloat64(start, true);
+    else if (type === propertyType.cause) properties.cause = decoder.decode(content);
+    else if (type === propertyType.payloadFormat) properties.payloadFormat = view.getUint32(start, true);
+    at = end;
+  }
+  return properties;
+};

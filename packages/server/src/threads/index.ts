@@ -1,0 +1,1 @@
+export { errorFromWire, errorToWire, Moved, openRpc, type Rpc } from "./rpc.ts";

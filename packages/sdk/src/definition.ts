@@ -22,6 +22,9 @@ export interface RetainDefinition {
   readonly bytes?: number;
 }
 
+/** What a stream's key is, when it is not the device: a topic parameter or a header. */
+export type KeyDefinition = { readonly param: string } | { readonly header: string };
+
 export interface StreamDefinition {
   readonly name: string;
   /** Empty for a derived stream. */
@@ -38,6 +41,10 @@ export interface StreamDefinition {
   readonly columns: readonly ColumnDefinition[];
   /** Table semantics: a window's result with `windowStart`, `windowEnd`, `revision`, `op` in its payload; queries return the newest revision of each key and window. */
   readonly table: boolean;
+  /** Field of the payload with the event time in ms since the epoch or ISO 8601; absent: arrival time. */
+  readonly timeField?: string;
+  /** Absent: the device. */
+  readonly key?: KeyDefinition;
 }
 
 /** Called once per event; a thenable result makes the invocation asynchronous. */

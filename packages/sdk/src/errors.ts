@@ -19,27 +19,62 @@ const entry = (summary: string, action: string, retry: Retry = "never"): ErrorEn
 
 /** Every code that Headrace raises. Keep sorted by code. */
 export const errorCatalogue = {
-  HR_API_UNAUTHORIZED: entry("The API request carries no valid token.", "Send `Authorization: Bearer <token>`; the token is in `api-token` in the data folder."),
+  HR_API_UNAUTHORIZED: entry(
+    "The API request carries no valid token.",
+    "Send `Authorization: Bearer <token>`; the token is in `api-token` in the data folder.",
+  ),
   HR_APP_INVALID: entry("The application's definition is not valid.", "Correct the definition that the message names."),
-  HR_APP_LOAD_FAILED: entry("The application could not be compiled or loaded.", "Correct the file and line that the message names."),
+  HR_APP_LOAD_FAILED: entry(
+    "The application could not be compiled or loaded.",
+    "Correct the file and line that the message names.",
+  ),
   HR_BAD_REQUEST: entry("The request is malformed.", "Correct the field that the message names."),
-  HR_BATCH_NOT_JSON: entry("The body does not split into JSON values.", "Send one JSON value, a JSON array, or one JSON value per line; nothing of the body was stored."),
-  HR_BLOCK_CORRUPT: entry("A stored block fails its checks.", "Stop writing, keep the folder, and compare with a backup; the message names file and offset."),
-  HR_BLOCK_TOO_LARGE: entry("A record or block exceeds the block limit.", "Send smaller messages or return less from one invocation."),
-  HR_DATA_FOLDER_LOCKED: entry("Another process uses this data folder.", "Stop the process that the message names, or choose another folder with --data."),
-  HR_DATA_FOLDER_UNUSABLE: entry("The data folder cannot be written.", "Check owner, permissions and mount of the folder, or choose another with --data."),
+  HR_BATCH_NOT_JSON: entry(
+    "The body does not split into JSON values.",
+    "Send one JSON value, a JSON array, or one JSON value per line; nothing of the body was stored.",
+  ),
+  HR_BLOCK_CORRUPT: entry(
+    "A stored block fails its checks.",
+    "Stop writing, keep the folder, and compare with a backup; the message names file and offset.",
+  ),
+  HR_BLOCK_TOO_LARGE: entry(
+    "A record or block exceeds the block limit.",
+    "Send smaller messages or return less from one invocation.",
+  ),
+  HR_DATA_FOLDER_LOCKED: entry(
+    "Another process uses this data folder.",
+    "Stop the process that the message names, or choose another folder with --data.",
+  ),
+  HR_DATA_FOLDER_UNUSABLE: entry(
+    "The data folder cannot be written.",
+    "Check owner, permissions and mount of the folder, or choose another with --data.",
+  ),
   HR_DISK_FULL: entry("The disk is full.", "Free space; intake resumes by itself.", { afterMs: 1000 }),
-  HR_EVENT_TOO_LARGE: entry("An event exceeds the largest size that is accepted.", "Send smaller payloads or raise maximumPacketBytes."),
+  HR_EVENT_TOO_LARGE: entry(
+    "An event exceeds the largest size that is accepted.",
+    "Send smaller payloads or raise maximumPacketBytes.",
+  ),
   HR_FENCED: entry("The writer no longer owns this log.", "Nothing: the owner that replaced it goes on.", "never"),
-  HR_LOG_FAILED: entry("The log could not make data durable.", "Check the disk; the process exits and recovers at its next start."),
+  HR_LOG_FAILED: entry(
+    "The log could not make data durable.",
+    "Check the disk; the process exits and recovers at its next start.",
+  ),
   HR_NODE_VERSION: entry("This version of Node.js is too old.", "Use Node.js 24 or newer."),
   HR_NOT_FOUND: entry("The named thing does not exist.", "Check the name; the message lists what exists."),
-  HR_OVERLOADED: entry("The node is overloaded and refuses new events.", "Send again after the stated pause.", { afterMs: 1000 }),
+  HR_OVERLOADED: entry("The node is overloaded and refuses new events.", "Send again after the stated pause.", {
+    afterMs: 1000,
+  }),
   HR_PORT_IN_USE: entry("A port is already in use.", "Stop the other program or choose another port."),
   HR_QUERY_FAILED: entry("The query failed.", "Correct the SQL at the place that the message names."),
-  HR_QUERY_LIMIT: entry("The query exceeded its time or memory.", "Ask for less: add a WHERE, a LIMIT or an aggregate."),
+  HR_QUERY_LIMIT: entry(
+    "The query exceeded its time or memory.",
+    "Ask for less: add a WHERE, a LIMIT or an aggregate.",
+  ),
   HR_QUERY_NOT_SELECT: entry("Only one SELECT statement is accepted.", "Send a single SELECT (or WITH … SELECT)."),
-  HR_STATE_INVALID: entry("A state or emitted value cannot be stored.", "Keep plain data, Map, Set, Date, bigint and typed arrays in state, at most 64 KiB per key."),
+  HR_STATE_INVALID: entry(
+    "A state or emitted value cannot be stored.",
+    "Keep plain data, Map, Set, Date, bigint and typed arrays in state, at most 64 KiB per key.",
+  ),
   HR_TASK_FAILED: entry("A task stopped.", "Read the cause; it restarts from its journal.", "safe"),
   HR_UNAVAILABLE: entry("The node cannot be reached or is stopping.", "Start it, or check --url.", { afterMs: 1000 }),
 } as const satisfies Record<string, ErrorEntry>;
@@ -60,7 +95,11 @@ export class HeadraceError extends Error {
   readonly retry: Retry;
   readonly data: Readonly<Record<string, unknown>>;
 
-  constructor(code: ErrorCode, message: string, options: { cause?: unknown; data?: Record<string, unknown>; retry?: Retry } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; data?: Record<string, unknown>; retry?: Retry } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "HeadraceError";
     this.code = code;

@@ -1,3 +1,13 @@
+export * from "./app.ts";
+export { type Command, type CommandEvent, isCommand } from "./command.ts";
+export * from "./context.ts";
 export * from "./definition.ts";
 export * from "./errors.ts";
+export type { FieldOf, NumericFieldOf } from "./fields.ts";
+export type { Retain } from "./retain.ts";
+export { http, mqtt, type ParametersOf, type Source } from "./source.ts";
 export * from "./standard-schema.ts";
+export type { Aggregated, Stream, StreamOptions, StreamRef, ValueOf, Windowed } from "./stream.ts";
+export type { AlertEvent, DeadLetterEvent, RejectedEvent } from "./system.ts";
+export * from "./units.ts";
+export * from "./window.ts";

@@ -20,4 +20,9 @@ export interface ValidationIssue {
 }
 
 /** The type that a schema produces. */
-export type Infer<S> = S extends StandardSchema<never, infer O> | StandardSchema<unknown, infer O> | StandardSchema<infer _I, infer O> ? O : unknown;
+export type Infer<S> = S extends
+  | StandardSchema<never, infer O>
+  | StandardSchema<unknown, infer O>
+  | StandardSchema<infer _I, infer O>
+  ? O
+  : unknown;

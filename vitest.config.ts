@@ -24,7 +24,7 @@ const forks = {
 export default defineConfig({
   ...shared,
   test: {
-    reporters: ["default", "./tools/countsReporter.ts"],
+    reporters: ["default", "./tools/counts-reporter.ts"],
     projects: [
       {
         ...shared,

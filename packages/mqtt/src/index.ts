@@ -1,0 +1,77 @@
+/**
+ * MQTT 3.1.1 and 5.0 without I/O. A map of the files:
+ *
+ * - hot path: `scanner` (bytes → packets), `topic-cache` (topic bytes → anything), `publish`, `acknowledgement` (encoders)
+ * - cold packets: `connect`, `connack`, `subscribe`, `disconnect`, with `properties` and `bytes` beneath
+ * - decisions: `session` (one connection of a server), `outbox`, `subscriptions`, `subscription-tree`, `topic`
+ */
+export {
+  type Acknowledgement,
+  decodeAcknowledgement,
+  encodeAcknowledgement,
+  encodePuback,
+  pubackBytes,
+  shortPuback,
+} from "./acknowledgement.ts";
+export { decodeUtf8, utf8 } from "./bytes.ts";
+export { type ConnackPacket, connackReturnCode, decodeConnack, encodeConnack } from "./connack.ts";
+export {
+  type ConnectOptions,
+  type ConnectPacket,
+  decodeConnect,
+  encodeConnect,
+  type Will,
+} from "./connect.ts";
+export {
+  type DisconnectPacket,
+  decodeDisconnect,
+  encodeDisconnect,
+  encodePingreq,
+  encodePingresp,
+} from "./disconnect.ts";
+export { MqttError, type MqttErrorScope, reasonCodes } from "./errors.ts";
+export { Outbox, type OutboxOptions, type Outgoing, offered } from "./outbox.ts";
+export { type ProtocolVersion, packetTypes, type Qos, type RawPacket } from "./packet.ts";
+export { decodePublishProperties, type Properties, type PublishProperties, userPropertiesMax } from "./properties.ts";
+export {
+  type EncodedPublish,
+  encodePublish,
+  encodePublishHeader,
+  encodePublishTemplate,
+  PublishGenerator,
+  type PublishMessage,
+  writePublish,
+} from "./publish.ts";
+export { PacketScanner, type PublishView, parsePublish, type ScannerOptions } from "./scanner.ts";
+export { ServerSession } from "./session.ts";
+export type { ConnectRequest, SessionAction, SessionOptions, SubscribeAction } from "./session-actions.ts";
+export {
+  decodeSuback,
+  decodeSubscribe,
+  decodeUnsubscribe,
+  encodeSuback,
+  encodeSubscribe,
+  encodeUnsuback,
+  encodeUnsubscribe,
+  type FilterRequest,
+  type SubackPacket,
+  type SubscribePacket,
+  type UnsubscribePacket,
+} from "./subscribe.ts";
+export { SubscriptionTree } from "./subscription-tree.ts";
+export {
+  type GrantedSubscription,
+  type Subscription,
+  type SubscriptionLimits,
+  SubscriptionList,
+  type SubscriptionRequest,
+} from "./subscriptions.ts";
+export {
+  defaultTopicLimits,
+  isSharedFilter,
+  matchesFilter,
+  type TopicLimits,
+  validateFilter,
+  validateTopic,
+} from "./topic.ts";
+export { TopicCache, type TopicCacheOptions, TopicMemo } from "./topic-cache.ts";

@@ -77,7 +77,8 @@ export class ByteReader {
   binary(): Uint8Array {
     const length = this.uint16();
     const at = this.#take(length);
-    return this.buffer.slice(at, at + length);
+    // Not `slice`: on a Buffer it is a view.
+    return new Uint8Array(this.buffer.subarray(at, at + length));
   }
 
   /** A reader over the next `length` bytes, which this reader then skips. */

@@ -139,7 +139,7 @@ export function decodeSuback(
   const reader = new ByteReader(buffer, start, end);
   const packetId = readPacketId(reader);
   if (version === 5) readProperties(reader, type);
-  return { packetId, reasonCodes: buffer.slice(reader.position, end) };
+  return { packetId, reasonCodes: new Uint8Array(buffer.subarray(reader.position, end)) };
 }
 
 function readPacketId(reader: ByteReader): number {

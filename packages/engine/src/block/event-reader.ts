@@ -81,6 +81,15 @@ export class EventBlockReader {
     return text;
   }
 
+  /** Where the bytes of a string start in the block, for readers that copy bytes instead of making text. */
+  stringStart(index: number): number {
+    return this.#stringStarts[index];
+  }
+  /** Where the bytes of a string end in the block. */
+  stringEnd(index: number): number {
+    return this.#stringEnds[index];
+  }
+
   /** Moves to the next record; false at the end. */
   next(): boolean {
     const at = this.#nextAt;
@@ -137,7 +146,11 @@ export class EventBlockReader {
   get hasProperties(): boolean {
     return this.#propertiesEnd > this.#propertiesStart;
   }
+  /** The packed properties, a view of the block. */
+  get propertiesBytes(): Uint8Array {
+    return this.bytes.subarray(this.#propertiesStart, this.#propertiesEnd);
+  }
   properties(): EventProperties {
-    return decodeProperties(this.bytes.subarray(this.#propertiesStart, this.#propertiesEnd));
+    return decodeProperties(this.propertiesBytes);
   }
 }

@@ -1,1 +1,1 @@
-export { errorFromWire, errorToWire, Moved, openRpc, type Rpc } from "./rpc.ts";
+export { type Endpoint, errorFromWire, errorToWire, Moved, openRpc, type Rpc } from "./rpc.ts";

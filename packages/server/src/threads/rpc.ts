@@ -2,7 +2,7 @@
  * Calls between threads over one MessagePort. Requests carry a number, answers carry it back; errors of the catalogue keep their code.
  * Bounded: a caller that has `callsMax` unanswered calls is refused.
  */
-import type { MessagePort, Transferable } from "node:worker_threads";
+import type { Transferable } from "node:worker_threads";
 import { type ErrorCode, HeadraceError, type Retry } from "@headrace/sdk";
 
 const callsMax = 100_000;
@@ -52,10 +52,18 @@ export interface Rpc {
   close(): void;
 }
 
+/** A MessagePort, or a Worker seen from its parent. */
+export interface Endpoint {
+  on(event: "message", listener: (message: never) => void): unknown;
+  on(event: "close", listener: () => void): unknown;
+  postMessage(message: unknown, transfer?: readonly Transferable[]): void;
+  close?(): void;
+}
+
 type Methods = Record<string, (...args: never[]) => unknown>;
 
 /** Joins two threads: `methods` answer the other side's calls, `events` take its messages. */
-export const openRpc = (port: MessagePort, methods: Methods = {}, events: Methods = {}): Rpc => {
+export const openRpc = (port: Endpoint, methods: Methods = {}, events: Methods = {}): Rpc => {
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   let lastCall = 0;
 
@@ -98,7 +106,7 @@ export const openRpc = (port: MessagePort, methods: Methods = {}, events: Method
     emit: (event, args, transfer) => port.postMessage({ event, args }, transfer),
     close: () => {
       close();
-      port.close();
+      port.close?.();
     },
   };
 };

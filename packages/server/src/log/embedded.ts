@@ -1,0 +1,338 @@
+/**
+ * The embedded driver of the Log port (ADR 0001): all logs share one write-ahead log, one frame and one fdatasync per group.
+ * Groups form by themselves: whatever is pending when the event loop comes round is written together.
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { type BlockHeader, blockKind, type Channel, type ChannelState, type Log, type LogInfo, type LogRole, packBlock, readBlockHeader, readSections, sectionBytes } from "@headrace/engine";
+import { HeadraceError } from "@headrace/sdk";
+import { checksum } from "./checksum.ts";
+import { History, type Retention } from "./history.ts";
+import { BlockIndex } from "./block-index.ts";
+import { recoverWal } from "./recovery.ts";
+import { segmentBytesDefault } from "./segment.ts";
+import { Wal } from "./wal.ts";
+
+/** A part of this thread that has open blocks: asked for them when a group forms, told when they are durable. */
+export interface GroupSource {
+  /** Seals what is open. The bytes stay untouched until `settled`. */
+  collect(): readonly Uint8Array[];
+  /** Called once per non-empty `collect`, with the error when nothing was stored. */
+  settled(error?: HeadraceError): void;
+}
+
+export interface EmbeddedLogOptions {
+  readonly folder: string;
+  /** Size of a write-ahead segment; default 64 MiB. */
+  readonly segmentBytes?: number;
+  readonly nowMs?: () => number;
+  /** Called when the log cannot go on; the process must end. */
+  readonly onFatal: (error: HeadraceError) => void;
+}
+
+interface Pending {
+  readonly blocks: readonly Uint8Array[];
+  readonly headers: readonly BlockHeader[];
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const controlLog = 0;
+const controlSection = 1;
+const idleMarkerMs = 100;
+
+/** Sees each block of a log once it is written and before it is durable; `block` must be copied to be kept. */
+export type EarlyListener = (block: Uint8Array, header: BlockHeader) => void;
+
+export class EmbeddedLog implements Log {
+  readonly prefixDurable = true;
+  readonly #index = new BlockIndex();
+  readonly #byName = new Map<string, LogInfo>();
+  readonly #roles = new Map<number, LogInfo>();
+  readonly #sources: GroupSource[] = [];
+  readonly #watchers = new Map<number, Set<() => void>>();
+  readonly #early = new Map<number, Set<EarlyListener>>();
+  readonly #onFatal: (error: HeadraceError) => void;
+  #pending: Pending[] = [];
+  #wal!: Wal;
+  #history!: History;
+  #flushAsked = false;
+  #lingerTimer: NodeJS.Timeout | undefined;
+  #markerTimer: NodeJS.Timeout | undefined;
+  #markerDue = false;
+  #closed = false;
+  #nextLogId = 1;
+  /** Where a torn tail was cut at this start. */
+  recoveredCut: { segment: number; offset: number } | undefined;
+
+  private constructor(options: EmbeddedLogOptions) {
+    this.#onFatal = options.onFatal;
+  }
+
+  /** Opens the log in `folder`, recovering what was durable. @throws HR_BLOCK_CORRUPT naming file and offset */
+  static async open(options: EmbeddedLogOptions): Promise<EmbeddedLog> {
+    const log = new EmbeddedLog(options);
+    await log.#recover(options);
+    return log;
+  }
+
+  async #recover(options: EmbeddedLogOptions): Promise<void> {
+    const walFolder = join(options.folder, "wal");
+    const historyFolder = join(options.folder, "history");
+    mkdirSync(walFolder, { recursive: true });
+    mkdirSync(historyFolder, { recursive: true });
+    const segmentBytes = options.segmentBytes ?? segmentBytesDefault;
+    const history = new History({ walFolder, historyFolder, segmentBytes, index: this.#index });
+    const lastSegment = history.load((block) => this.#applyControl(block));
+    const recovered = recoverWal(walFolder, lastSegment, (segment, offset, header, block) => {
+      this.#index.add(segment, offset, header);
+      if (header.logId === controlLog) this.#applyControl(block);
+    });
+    this.recoveredCut = recovered.cut;
+    this.#history = history;
+    await history.start(recovered);
+    this.#wal = new Wal(
+      {
+        folder: walFolder,
+        segmentBytes,
+        nowMs: options.nowMs ?? Date.now,
+        onSealed: (segment) => history.sealed(segment),
+        isPrepared: (segment) => history.takePrepared(segment),
+      },
+      recovered.end,
+    );
+  }
+
+  #applyControl(block: Uint8Array): void {
+    const header = readBlockHeader(block);
+    const bytes = sectionBytes(block, readSections(block, header), controlSection);
+    if (!bytes) return;
+    const entry = JSON.parse(new TextDecoder().decode(bytes)) as { type: string; id: number; name: string; role: LogRole };
+    if (entry.type !== "log") return;
+    const info: LogInfo = { id: entry.id, name: entry.name, role: entry.role };
+    this.#byName.set(info.name, info);
+    this.#roles.set(info.id, info);
+    this.#nextLogId = Math.max(this.#nextLogId, info.id + 1);
+  }
+
+  async open(name: string, role: LogRole): Promise<LogInfo> {
+    const known = this.#byName.get(name);
+    if (known) return known;
+    const info: LogInfo = { id: this.#nextLogId++, name, role };
+    this.#byName.set(name, info);
+    this.#roles.set(info.id, info);
+    const control = this.#index.channel({ logId: controlLog, writer: 0 });
+    // Catalogue entries of one turn go into one group: each takes the next sequence at once.
+    const sequence = Math.max(control.endSequence, this.#controlReserved);
+    this.#controlReserved = sequence + 1;
+    const bytes = new TextEncoder().encode(JSON.stringify({ type: "log", ...info }));
+    const place = { logId: controlLog, writer: 0, epoch: 1, sequence, recordCount: 1, earliestMs: 0, latestMs: 0, kind: blockKind.control };
+    await this.append([packBlock(place, [{ type: controlSection, bytes }], checksum)]);
+    return info;
+  }
+  #controlReserved = 0;
+
+  list(prefix: string): LogInfo[] {
+    return [...this.#byName.values()].filter((info) => info.name.startsWith(prefix));
+  }
+
+  append(group: readonly Uint8Array[]): Promise<void> {
+    if (this.#closed) return Promise.reject(new HeadraceError("HR_UNAVAILABLE", "the log is closed"));
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ blocks: group, headers: group.map(readBlockHeader), resolve, reject });
+      this.requestFlush();
+    });
+  }
+
+  fence(channel: Channel): Promise<number> {
+    const state = this.#index.channel(channel);
+    state.epoch += 1;
+    return Promise.resolve(state.epoch);
+  }
+
+  channels(logId: number): ChannelState[] {
+    return this.#index.ofLog(logId).map((state) => ({ ...state.channel, epoch: state.epoch, startSequence: state.startSequence, endSequence: state.endSequence }));
+  }
+
+  /** Sequence that the channel's next block must carry. */
+  endSequence(channel: Channel): number {
+    return this.#index.channel(channel).endSequence;
+  }
+
+  async read(channel: Channel, fromSequence: number, maxBytes: number): Promise<Uint8Array[]> {
+    return this.#history.read(this.#index.channel(channel), fromSequence, maxBytes);
+  }
+
+  trim(channel: Channel, beforeSequence: number): void {
+    this.#history.trim(channel, beforeSequence);
+  }
+
+  /** Sets what is kept of a log by age and size; whatever a reader still holds is kept longer. */
+  setRetention(logId: number, retention: Retention): void {
+    this.#history.setRetention(logId, retention);
+  }
+  /** A reader says from where it still needs a channel; retention never passes the lowest hold. */
+  hold(reader: string, channel: Channel, sequence: number): void {
+    this.#history.hold(reader, channel, sequence);
+  }
+
+  watch(logId: number, listener: () => void): () => void {
+    return addTo(this.#watchers, logId, listener);
+  }
+  /** Like `watch`, with the blocks themselves, before their fdatasync: for tasks only, whose commits come behind them anyway (`prefixDurable`). */
+  watchEarly(logId: number, listener: EarlyListener): () => void {
+    return addTo(this.#early, logId, listener);
+  }
+
+  addSource(source: GroupSource): () => void {
+    this.#sources.push(source);
+    return () => this.#sources.splice(this.#sources.indexOf(source), 1);
+  }
+
+  /**
+   * Asks for a group at the end of this turn of the event loop, or, when `lingerMs` is given and nothing more urgent comes, after that pause.
+   * Lingering is for input at low rates: one sync then serves many messages (ADR 0001).
+   */
+  requestFlush(lingerMs = 0): void {
+    if (this.#flushAsked) return;
+    if (lingerMs > 0) {
+      this.#lingerTimer ??= setTimeout(() => {
+        this.#lingerTimer = undefined;
+        this.#flush();
+      }, lingerMs);
+      return;
+    }
+    this.#flushAsked = true;
+    setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushAsked = false;
+    if (this.#closed) return;
+    clearTimeout(this.#lingerTimer);
+    this.#lingerTimer = undefined;
+    const blocks: Uint8Array[] = [];
+    const headers: BlockHeader[] = [];
+    const involved: GroupSource[] = [];
+    for (const source of this.#sources) {
+      const collected = source.collect();
+      if (collected.length === 0) continue;
+      involved.push(source);
+      for (const block of collected) {
+        blocks.push(block);
+        headers.push(readBlockHeader(block));
+      }
+    }
+    const next = new Map<string, number>();
+    for (const header of headers) next.set(`${header.logId}/${header.writer}`, header.sequence + header.recordCount);
+    const admitted: Pending[] = [];
+    for (const append of this.#pending) {
+      const refused = this.#refusal(append, next);
+      if (refused) append.reject(refused);
+      else {
+        admitted.push(append);
+        blocks.push(...append.blocks);
+        headers.push(...append.headers);
+      }
+    }
+    this.#pending = [];
+    if (blocks.length > 0) this.#store(blocks, headers, involved, admitted);
+  }
+
+  /** Checks fence and sequence of every block of an append against the channel as it will be after what the group already holds. */
+  #refusal(append: Pending, next: Map<string, number>): HeadraceError | undefined {
+    const after = new Map<string, number>();
+    for (const header of append.headers) {
+      const channel = `${header.logId}/${header.writer}`;
+      const state = this.#index.channel(header);
+      const expected = after.get(channel) ?? next.get(channel) ?? state.endSequence;
+      if (header.epoch < state.epoch || header.sequence !== expected) {
+        return new HeadraceError(
+          "HR_FENCED",
+          `log ${this.#roles.get(header.logId)?.name ?? header.logId}, writer ${header.writer}: epoch ${header.epoch} sequence ${header.sequence} was refused, epoch ${state.epoch} sequence ${expected} is expected`,
+        );
+      }
+      after.set(channel, header.sequence + header.recordCount);
+    }
+    for (const [channel, sequence] of after) next.set(channel, sequence);
+    return undefined;
+  }
+
+  #store(blocks: Uint8Array[], headers: BlockHeader[], involved: GroupSource[], admitted: Pending[]): void {
+    let place: { segment: number; offset: number };
+    try {
+      place = this.#wal.write(blocks);
+      for (const [index, header] of headers.entries()) {
+        for (const listener of this.#early.get(header.logId) ?? []) listener(blocks[index], header);
+      }
+      this.#wal.sync();
+    } catch (error) {
+      const failure = error as HeadraceError;
+      if (failure.code !== "HR_DISK_FULL") {
+        this.#closed = true;
+        this.#onFatal(failure);
+        return;
+      }
+      for (const source of involved) source.settled(failure);
+      for (const append of admitted) append.reject(failure);
+      return;
+    }
+    let offset = place.offset;
+    const touched = new Set<number>();
+    for (const [index, header] of headers.entries()) {
+      this.#index.add(place.segment, offset, header);
+      offset += blocks[index].byteLength;
+      touched.add(header.logId);
+    }
+    for (const source of involved) source.settled();
+    for (const append of admitted) append.resolve();
+    for (const logId of touched) for (const listener of this.#watchers.get(logId) ?? []) listener();
+    this.#markerDue = true;
+    this.#markerTimer ??= setInterval(() => this.#markIdle(), idleMarkerMs).unref();
+  }
+
+  /** Writes a marker once nothing came for a whole interval: damage before it is then corruption, not a torn tail. */
+  #markIdle(): void {
+    if (this.#markerDue) {
+      this.#markerDue = false;
+      return;
+    }
+    clearInterval(this.#markerTimer);
+    this.#markerTimer = undefined;
+    this.#writeMarker();
+  }
+
+  #writeMarker(): void {
+    try {
+      this.#wal.write([], true);
+      this.#wal.sync();
+    } catch (error) {
+      if ((error as HeadraceError).code !== "HR_DISK_FULL") this.#onFatal(error as HeadraceError);
+    }
+  }
+
+  /** Sync durations (ms, sorted), number of syncs, and bytes that wait in the write-ahead log. */
+  metrics(): { syncs: number; syncMsP50: number; syncMsP99: number; walBytes: number; historyBytes: number } {
+    const sorted = this.#wal.syncMs.slice(0, Math.min(this.#wal.syncs, 1024)).sort();
+    const at = (share: number): number => sorted[Math.floor(sorted.length * share)] ?? 0;
+    return { syncs: this.#wal.syncs, syncMsP50: at(0.5), syncMsP99: at(0.99), walBytes: this.#history.walBytes(this.#wal.end), historyBytes: this.#history.historyBytes };
+  }
+
+  /** Writes what is pending and a marker, then closes. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#flush();
+    clearInterval(this.#markerTimer);
+    if (this.#wal.end.offset > 0) this.#writeMarker();
+    this.#closed = true;
+    this.#wal.close();
+    await this.#history.close();
+  }
+}
+
+const addTo = <T>(map: Map<number, Set<T>>, logId: number, listener: T): (() => void) => {
+  const listeners = map.get(logId) ?? new Set<T>();
+  map.set(logId, listeners);
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+};

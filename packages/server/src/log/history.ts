@@ -1,0 +1,274 @@
+/** Life of stored data behind the write-ahead log: reading from segments and history files, rewriting, trimming, retention. */
+import { closeSync, openSync, readSync, rmSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+import { type Channel, readBlockHeader, corrupt, verifyBlock } from "@headrace/engine";
+import { HeadraceError } from "@headrace/sdk";
+import { openRpc, type Rpc } from "../threads/index.ts";
+import type { BlockIndex } from "./block-index.ts";
+import type { BlockPlace, ChannelIndex, Run } from "./channel-index.ts";
+import { checksum } from "./checksum.ts";
+import { type HistoryEntry, readHistoryBlock, readHistoryIndex } from "./history-file.ts";
+import { readManifest } from "./history-manifest.ts";
+import type { Recovered } from "./recovery.ts";
+import type { HistoryFile } from "./rewrite.ts";
+import { segmentFile } from "./segment.ts";
+import type { WalEnd } from "./wal.ts";
+
+/** What is kept of a log; absent fields do not limit. */
+export interface Retention {
+  readonly ageMs?: number;
+  readonly bytes?: number;
+}
+
+interface HistoryOptions {
+  readonly walFolder: string;
+  readonly historyFolder: string;
+  readonly segmentBytes: number;
+  readonly index: BlockIndex;
+}
+
+interface FileState {
+  readonly logId: number;
+  readonly byteLength: number;
+  readonly latestMs: number;
+  /** Sequence behind the last record of each writer. */
+  readonly ends: Map<number, number>;
+}
+
+interface HistoryPlace extends BlockPlace {
+  readonly entry: HistoryEntry;
+}
+
+const retentionIntervalMs = 10_000;
+const key = (channel: Channel): string => `${channel.logId}/${channel.writer}`;
+
+export class History {
+  readonly #options: HistoryOptions;
+  readonly #descriptors = new Map<string, number>();
+  readonly #files = new Map<string, FileState>();
+  readonly #trims = new Map<string, { channel: Channel; before: number }>();
+  readonly #retention = new Map<number, Retention>();
+  readonly #holds = new Map<string, Map<string, number>>();
+  readonly #prepared = new Set<number>();
+  #rewriting: number[] = [];
+  #busy = false;
+  #worker: Worker | undefined;
+  #rpc: Rpc | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #firstSegment = 1;
+
+  constructor(options: HistoryOptions) {
+    this.#options = options;
+  }
+
+  /** Reads manifest and footers; gives every control block to `visitControl`. Returns the last segment that history covers. */
+  load(visitControl: (block: Uint8Array) => void): number {
+    const { historyFolder, index } = this.#options;
+    const manifest = readManifest(historyFolder);
+    const paths = [...manifest.files.keys()].sort((a, b) => a.localeCompare(b));
+    for (const path of paths) {
+      const { logId } = manifest.files.get(path) as { logId: number };
+      const entries = readHistoryIndex(join(historyFolder, path), logId);
+      this.#addFile(path, logId, entries, (run, writer) => {
+        const channel = index.channel({ logId, writer });
+        channel.addHistory(run);
+        for (const entry of entries) if (entry.writer === writer) channel.epoch = Math.max(channel.epoch, entry.epoch);
+      });
+      if (logId === 0) for (const entry of entries) visitControl(readHistoryBlock(this.#descriptor(join(historyFolder, path)), path, entry));
+    }
+    this.#removeOrphans(manifest.files, manifest.lastSegment);
+    this.#firstSegment = manifest.lastSegment + 1;
+    return manifest.lastSegment;
+  }
+
+  #removeOrphans(files: ReadonlyMap<string, unknown>, lastSegment: number): void {
+    const { historyFolder, walFolder } = this.#options;
+    for (const name of readdirSync(historyFolder, { recursive: true, encoding: "utf8" })) {
+      if (/\.hist(\.tmp)?$/.test(name) && !files.has(name)) rmSync(join(historyFolder, name));
+    }
+    for (const name of readdirSync(walFolder)) {
+      if (/^\d{12}\.wal$/.test(name) && Number(name.slice(0, 12)) <= lastSegment) rmSync(join(walFolder, name));
+    }
+  }
+
+  /** Adds a file to the books; `place` puts its runs into the index. */
+  #addFile(path: string, logId: number, entries: readonly HistoryEntry[], place: (run: Run, writer: number) => void): void {
+    const writers = new Map<number, HistoryPlace[]>();
+    const ends = new Map<number, number>();
+    let latestMs = 0;
+    let byteLength = 0;
+    for (const entry of entries) {
+      const places = writers.get(entry.writer) ?? [];
+      writers.set(entry.writer, places);
+      places.push({ sequence: entry.sequence, recordCount: entry.recordCount, offset: entry.offset, byteLength: entry.rawBytes, entry });
+      ends.set(entry.writer, entry.sequence + entry.recordCount);
+      latestMs = Math.max(latestMs, entry.latestMs);
+      byteLength += entry.storedBytes;
+    }
+    this.#files.set(path, { logId, byteLength, latestMs, ends });
+    for (const [writer, places] of writers) place({ source: { kind: "history", path }, places }, writer);
+  }
+
+  async start(recovered: Recovered): Promise<void> {
+    const file = import.meta.url.endsWith(".ts") ? "./maintenance-worker.ts" : "./maintenance-worker.js";
+    this.#worker = new Worker(new URL(file, import.meta.url), { name: "log-maintenance" });
+    this.#worker.unref();
+    this.#rpc = openRpc(this.#worker);
+    for (const number of recovered.prepared) this.#prepared.add(number);
+    this.#rewriting = [...recovered.sealed];
+    this.#firstSegment = Math.min(this.#firstSegment, ...recovered.sealed, recovered.end.segment);
+    this.#prepareAfter(recovered.end.segment);
+    this.#timer = setInterval(() => void this.#retain(), retentionIntervalMs).unref();
+    void this.#rewriteNext();
+  }
+
+  takePrepared(segment: number): boolean {
+    return this.#prepared.delete(segment);
+  }
+
+  #prepareAfter(segment: number): void {
+    const next = segment + 1;
+    if (this.#prepared.has(next) || !this.#rpc) return;
+    // Until it is there, rolling makes the file by itself: slower, not wrong.
+    void this.#rpc.call("prepare", [this.#options.walFolder, next, this.#options.segmentBytes]).then(
+      () => this.#prepared.add(next),
+      () => undefined,
+    );
+  }
+
+  /** A segment is full: prepare the one after the next, rewrite this one. */
+  sealed(segment: number): void {
+    this.#prepareAfter(segment + 1);
+    this.#rewriting.push(segment);
+    void this.#rewriteNext();
+  }
+
+  async #rewriteNext(): Promise<void> {
+    if (this.#busy || !this.#rpc) return;
+    this.#busy = true;
+    try {
+      for (let segment = this.#rewriting[0]; segment !== undefined && this.#rpc; segment = this.#rewriting[0]) {
+        const trims = [...this.#trims.values()].map(({ channel, before }) => [channel.logId, channel.writer, before]);
+        const { walFolder, historyFolder } = this.#options;
+        const files = (await this.#rpc.call("rewrite", [{ walFolder, historyFolder, segment, trims }])) as HistoryFile[];
+        this.#rewriting.shift();
+        this.#replaceSegment(segment, files);
+        await this.#rpc.call("removeSegment", [walFolder, segment]);
+        this.#firstSegment = segment + 1;
+      }
+    } catch (error) {
+      // The segment stays and is tried again with the next one, or at the next start; nothing is lost by waiting.
+      if (this.#rpc) process.emitWarning(`rewriting a write-ahead segment failed: ${String(error)}`);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  #replaceSegment(segment: number, files: readonly HistoryFile[]): void {
+    const runs = new Map<string, Run>();
+    for (const file of files) {
+      this.#addFile(file.path, file.logId, file.entries, (run, writer) => runs.set(key({ logId: file.logId, writer }), run));
+    }
+    for (const channel of this.#options.index.all()) channel.replaceSegment(segment, runs.get(key(channel.channel)));
+    const path = segmentFile(this.#options.walFolder, segment);
+    const descriptor = this.#descriptors.get(path);
+    if (descriptor !== undefined) closeSync(descriptor);
+    this.#descriptors.delete(path);
+  }
+
+  #descriptor(path: string): number {
+    let descriptor = this.#descriptors.get(path);
+    if (descriptor === undefined) {
+      descriptor = openSync(path, "r");
+      this.#descriptors.set(path, descriptor);
+    }
+    return descriptor;
+  }
+
+  /** Reads blocks of a channel; every block is checked against its checksum. */
+  read(channel: ChannelIndex, fromSequence: number, maxBytes: number): Uint8Array[] {
+    if (fromSequence < channel.startSequence) {
+      throw new HeadraceError("HR_NOT_FOUND", `sequence ${fromSequence} of log ${channel.channel.logId} is no longer kept; the oldest is ${channel.startSequence}`);
+    }
+    return channel.find(fromSequence, maxBytes).map(({ source, place }) => {
+      if (source.kind === "history") {
+        const path = join(this.#options.historyFolder, source.path);
+        return readHistoryBlock(this.#descriptor(path), path, (place as HistoryPlace).entry);
+      }
+      const path = segmentFile(this.#options.walFolder, source.number);
+      const block = new Uint8Array(place.byteLength);
+      readSync(this.#descriptor(path), block, 0, block.byteLength, place.offset);
+      const header = readBlockHeader(block);
+      if (!verifyBlock(block, header, checksum) || header.sequence !== place.sequence || header.logId !== channel.channel.logId) {
+        throw corrupt(`${path} is damaged at byte ${place.offset}`);
+      }
+      return block;
+    });
+  }
+
+  trim(channel: Channel, before: number): void {
+    this.#trims.set(key(channel), { channel: { logId: channel.logId, writer: channel.writer }, before });
+  }
+  setRetention(logId: number, retention: Retention): void {
+    this.#retention.set(logId, retention);
+  }
+  hold(reader: string, channel: Channel, sequence: number): void {
+    const holds = this.#holds.get(key(channel)) ?? new Map<string, number>();
+    this.#holds.set(key(channel), holds);
+    holds.set(reader, sequence);
+  }
+
+  /** Deletes history files that are trimmed as a whole, too old, or beyond a log's size. Oldest first; a file that is held stops its log. */
+  async #retain(nowMs = Date.now()): Promise<void> {
+    const dropped: string[] = [];
+    const byLog = new Map<number, [string, FileState][]>();
+    for (const [path, file] of this.#files) byLog.set(file.logId, [...(byLog.get(file.logId) ?? []), [path, file]]);
+    for (const [logId, files] of byLog) {
+      const { ageMs, bytes } = this.#retention.get(logId) ?? {};
+      let total = files.reduce((sum, [, file]) => sum + file.byteLength, 0);
+      for (const [path, file] of files.sort(([a], [b]) => a.localeCompare(b))) {
+        const trimmed = [...file.ends].every(([writer, end]) => end <= (this.#trims.get(key({ logId, writer }))?.before ?? 0));
+        const expired = (ageMs !== undefined && file.latestMs < nowMs - ageMs) || (bytes !== undefined && total > bytes);
+        if (!(trimmed || (expired && !this.#isHeld(logId, file)))) break;
+        dropped.push(path);
+        total -= file.byteLength;
+      }
+    }
+    if (dropped.length === 0 || !this.#rpc) return;
+    for (const path of dropped) {
+      const full = join(this.#options.historyFolder, path);
+      const descriptor = this.#descriptors.get(full);
+      if (descriptor !== undefined) closeSync(descriptor);
+      this.#descriptors.delete(full);
+      this.#files.delete(path);
+    }
+    for (const channel of this.#options.index.all()) for (const path of dropped) channel.dropHistory(path);
+    await this.#rpc.call("dropHistory", [this.#options.historyFolder, dropped]);
+  }
+
+  #isHeld(logId: number, file: FileState): boolean {
+    for (const [writer, end] of file.ends) {
+      for (const sequence of this.#holds.get(key({ logId, writer }))?.values() ?? []) if (sequence < end) return true;
+    }
+    return false;
+  }
+
+  /** Bytes that are in segments and not yet in history. */
+  walBytes(end: Readonly<WalEnd>): number {
+    return Math.max(0, end.segment - this.#firstSegment) * this.#options.segmentBytes + end.offset;
+  }
+  get historyBytes(): number {
+    let bytes = 0;
+    for (const file of this.#files.values()) bytes += file.byteLength;
+    return bytes;
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#rpc = undefined;
+    await this.#worker?.terminate();
+    for (const descriptor of this.#descriptors.values()) closeSync(descriptor);
+    this.#descriptors.clear();
+  }
+}

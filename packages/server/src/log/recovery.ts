@@ -1,0 +1,103 @@
+/**
+ * Start of the write-ahead log: walks every segment frame by frame, checks numbers, hashes and checksums, and says where writing goes on.
+ * Only the last frame may be torn, and only if no valid frame follows it; anything else is corruption and stops the start (P6).
+ */
+import { readFileSync } from "node:fs";
+import { type BlockHeader, readBlockHeader } from "@headrace/engine";
+import { HeadraceError } from "@headrace/sdk";
+import { decodeFrameHeader, frameHeaderBytes, frameMagic, hashOfFrame, verifyFrame } from "./frame.ts";
+import { decodeSegmentHeader, listSegments, segmentFile, segmentHeaderBytes } from "./segment.ts";
+import type { WalEnd } from "./wal.ts";
+
+export interface Recovered {
+  readonly end: WalEnd;
+  /** Full segments that wait for their rewriting into history, ascending. */
+  readonly sealed: number[];
+  /** Segments that are prepared and unused. */
+  readonly prepared: number[];
+  /** Bytes cut from a torn tail, with the place; undefined when the log ended cleanly. */
+  readonly cut?: { readonly segment: number; readonly offset: number };
+}
+
+const damaged = (message: string, segment: number, offset: number): HeadraceError =>
+  new HeadraceError("HR_BLOCK_CORRUPT", `write-ahead segment ${segment} is damaged at byte ${offset}: ${message}`, { data: { segment, offset } });
+
+/**
+ * @param after the last segment that history covers; older files are ignored
+ * @param visit called for every block in order of writing
+ */
+export const recoverWal = (folder: string, after: number, visit: (segment: number, offset: number, header: BlockHeader, block: Uint8Array) => void): Recovered => {
+  const numbers = listSegments(folder).filter((number) => number > after);
+  const used: number[] = [];
+  const prepared: number[] = [];
+  let end: WalEnd | undefined;
+  let cut: Recovered["cut"];
+  for (const [index, number] of numbers.entries()) {
+    const bytes = readFileSync(segmentFile(folder, number));
+    const head = decodeSegmentHeader(bytes);
+    if (head === "empty" || (head === "damaged" && !numbers.slice(index + 1).some((later) => isUsed(folder, later)))) {
+      // Prepared, or torn while it was being opened: nothing was acknowledged from it.
+      prepared.push(number);
+      continue;
+    }
+    if (head === "damaged") throw damaged("the segment header", number, 0);
+    if (head.number !== number) throw damaged(`it says that it is segment ${head.number}`, number, 0);
+    if (prepared.length > 0) throw damaged(`segment ${prepared[0]} before it is empty`, number, 0);
+    if (end && (head.firstGroup !== end.groupNumber || head.previousHash !== end.previousHash)) {
+      if (cut) throw damaged("the log goes on in the next segment behind a torn frame", cut.segment, cut.offset);
+      throw damaged(`it starts at group ${head.firstGroup}, expected ${end.groupNumber}`, number, 0);
+    }
+    if (end && end.segment !== number - 1) throw damaged(`segment ${end.segment + 1} is missing`, number, 0);
+    used.push(number);
+    ({ end, cut } = walkSegment(bytes, { segment: number, offset: segmentHeaderBytes, groupNumber: head.firstGroup, previousHash: head.previousHash, salt: head.salt }, visit));
+  }
+  const last = end ?? { segment: (prepared[0] ?? after + 1), offset: 0, groupNumber: 1, previousHash: 0, salt: 0 };
+  return { end: last, sealed: used.slice(0, -1), prepared, cut };
+};
+
+const isUsed = (folder: string, number: number): boolean => typeof decodeSegmentHeader(readFileSync(segmentFile(folder, number))) === "object";
+
+const walkSegment = (
+  bytes: Uint8Array,
+  start: WalEnd,
+  visit: (segment: number, offset: number, header: BlockHeader, block: Uint8Array) => void,
+): { end: WalEnd; cut?: Recovered["cut"] } => {
+  let end = start;
+  for (;;) {
+    const at = end.offset;
+    const frame = decodeFrameHeader(bytes, at);
+    const valid =
+      frame !== undefined && frame.groupNumber === end.groupNumber && frame.previousHash === end.previousHash && verifyFrame(bytes, at, frame, end.salt);
+    if (!frame || !valid) {
+      if (hasLaterFrame(bytes, at, end.groupNumber, end.salt)) throw damaged("a frame fails its checks and valid frames follow", end.segment, at);
+      const torn = !isZero(bytes, at, Math.min(bytes.byteLength, at + frameHeaderBytes));
+      return { end, cut: torn ? { segment: end.segment, offset: at } : undefined };
+    }
+    let blockAt = at + frameHeaderBytes;
+    for (let index = 0; index < frame.blockCount; index++) {
+      const block = bytes.subarray(blockAt, at + frame.byteLength);
+      const header = readBlockHeader(block);
+      visit(end.segment, blockAt, header, block.subarray(0, header.byteLength));
+      blockAt += header.byteLength;
+    }
+    end = { ...end, offset: at + frame.byteLength, groupNumber: end.groupNumber + 1, previousHash: hashOfFrame(bytes, at) };
+  }
+};
+
+const isZero = (bytes: Uint8Array, start: number, end: number): boolean => {
+  for (let at = start; at < end; at++) if (bytes[at] !== 0) return false;
+  return true;
+};
+
+/** True if a frame that is whole and newer than `groupNumber` stands behind `start`; frames start at multiples of 8. */
+const hasLaterFrame = (bytes: Uint8Array, start: number, groupNumber: number, salt: number): boolean => {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const magic = Buffer.alloc(4);
+  magic.writeUInt32LE(frameMagic);
+  for (let at = buffer.indexOf(magic, start + 8); at >= 0; at = buffer.indexOf(magic, at + 4)) {
+    if (at % 8 !== 0) continue;
+    const frame = decodeFrameHeader(bytes, at);
+    if (frame && frame.groupNumber > groupNumber && verifyFrame(bytes, at, frame, salt)) return true;
+  }
+  return false;
+};

@@ -1,0 +1,120 @@
+/** Rewrites one sealed write-ahead segment into a history file per log: small blocks of a channel are merged, what was trimmed is left out. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type BlockHeader, blockKind, corrupt, EventBlockBuilder, EventBlockReader, InternedString, readBlockHeader } from "@headrace/engine";
+import { checksum } from "./checksum.ts";
+import { decodeFrameHeader, frameHeaderBytes, verifyFrame } from "./frame.ts";
+import { type HistoryEntry, writeHistoryFile } from "./history-file.ts";
+import { decodeSegmentHeader, segmentFile, segmentHeaderBytes } from "./segment.ts";
+
+export interface RewriteRequest {
+  readonly walFolder: string;
+  readonly historyFolder: string;
+  readonly segment: number;
+  /** `[logId, writer, beforeSequence]`: records below are not kept. */
+  readonly trims: readonly (readonly [number, number, number])[];
+}
+
+export interface HistoryFile {
+  readonly logId: number;
+  /** Path inside the history folder. */
+  readonly path: string;
+  readonly byteLength: number;
+  readonly entries: HistoryEntry[];
+}
+
+type Packed = { header: BlockHeader; block: Uint8Array };
+
+const mergedBytes = 256 * 1024;
+
+export const rewriteSegment = (request: RewriteRequest): HistoryFile[] => {
+  const { walFolder, historyFolder, segment, trims } = request;
+  const bytes = readFileSync(segmentFile(walFolder, segment));
+  const head = decodeSegmentHeader(bytes);
+  if (typeof head !== "object") throw corrupt(`write-ahead segment ${segment} has no valid header`);
+  const before = new Map(trims.map(([logId, writer, sequence]) => [`${logId}/${writer}`, sequence]));
+  const channels = new Map<string, Packed[]>();
+  let at = segmentHeaderBytes;
+  for (let frame = decodeFrameHeader(bytes, at); frame; frame = decodeFrameHeader(bytes, at)) {
+    if (!verifyFrame(bytes, at, frame, head.salt)) throw corrupt(`write-ahead segment ${segment} is damaged at byte ${at}`);
+    let blockAt = at + frameHeaderBytes;
+    for (let index = 0; index < frame.blockCount; index++) {
+      const header = readBlockHeader(bytes.subarray(blockAt));
+      const channel = `${header.logId}/${header.writer}`;
+      if (header.sequence + header.recordCount > (before.get(channel) ?? 0)) {
+        const blocks = channels.get(channel) ?? [];
+        channels.set(channel, blocks);
+        blocks.push({ header, block: bytes.subarray(blockAt, blockAt + header.byteLength) });
+      }
+      blockAt += header.byteLength;
+    }
+    at += frame.byteLength;
+  }
+  const logs = new Map<number, Packed[]>();
+  for (const blocks of channels.values()) {
+    const merged = blocks[0].header.kind === blockKind.events ? mergeEvents(blocks) : blocks;
+    const logId = blocks[0].header.logId;
+    logs.set(logId, [...(logs.get(logId) ?? []), ...merged]);
+  }
+  return [...logs].map(([logId, blocks]) => {
+    const path = `${logId}/${String(segment).padStart(12, "0")}.hist`;
+    const entries = writeHistoryFile(join(historyFolder, path), logId, blocks);
+    return { logId, path, entries, byteLength: entries.reduce((sum, entry) => sum + entry.storedBytes, 0) };
+  });
+};
+
+/** Packs the events of consecutive blocks of one channel again, into blocks of up to 256 KiB. */
+const mergeEvents = (blocks: readonly Packed[]): Packed[] => {
+  if (blocks.every((packed) => packed.block.byteLength > mergedBytes / 2)) return [...blocks];
+  const merged: Packed[] = [];
+  const builder = new EventBlockBuilder(mergedBytes);
+  let first: BlockHeader | undefined;
+  let sequence = 0;
+  const seal = (): void => {
+    if (!first || builder.recordCount === 0) return;
+    const block = builder.seal({ logId: first.logId, writer: first.writer, epoch: first.epoch, sequence }, checksum).slice();
+    sequence += builder.recordCount;
+    merged.push({ header: readBlockHeader(block), block });
+    builder.reset();
+  };
+  for (const { header, block } of blocks) {
+    // A big block stays as it is; so does the place where the owner changed, because an epoch stands once a block.
+    if (block.byteLength > mergedBytes / 2 || (first && (first.epoch !== header.epoch || sequence + builder.recordCount !== header.sequence))) {
+      seal();
+      first = undefined;
+    }
+    if (block.byteLength > mergedBytes / 2) {
+      merged.push({ header, block });
+      continue;
+    }
+    if (!first) {
+      first = header;
+      sequence = header.sequence;
+    }
+    const reader = new EventBlockReader(block, header);
+    const strings: InternedString[] = [];
+    const interned = (index: number): InternedString => (strings[index] ??= new InternedString(reader.string(index)));
+    while (reader.next()) {
+      const append = (): boolean =>
+        builder.append(
+          interned(reader.topicIndex),
+          interned(reader.keyIndex),
+          interned(reader.clientIndex),
+          reader.flags,
+          reader.arrivalMs,
+          block,
+          reader.payloadStart,
+          reader.payloadEnd,
+          reader.propertiesBytes,
+          reader.deviceEpoch,
+          reader.deviceSequence,
+        );
+      if (!append()) {
+        seal();
+        append();
+      }
+    }
+  }
+  seal();
+  return merged;
+};

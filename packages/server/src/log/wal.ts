@@ -1,0 +1,143 @@
+/** The write-ahead log: appends one group frame at a time to the open segment and makes it durable before it returns. */
+import { randomInt } from "node:crypto";
+import { closeSync, fdatasyncSync, fsyncSync, openSync, writevSync } from "node:fs";
+import { HeadraceError } from "@headrace/sdk";
+import { encodeFrameHeader, frameFlag, frameHeaderBytes } from "./frame.ts";
+import { encodeSegmentHeader, segmentFile, segmentHeaderBytes, syncFolder } from "./segment.ts";
+
+/** Where writing goes on; recovery finds it. */
+export interface WalEnd {
+  segment: number;
+  /** Offset of the next frame; 0 when the segment has no header yet. */
+  offset: number;
+  /** Number of the next group. */
+  groupNumber: number;
+  previousHash: number;
+  /** Salt of the open segment. */
+  salt: number;
+}
+
+export interface WalOptions {
+  readonly folder: string;
+  readonly segmentBytes: number;
+  /** Wall clock, ms since the epoch. */
+  readonly nowMs: () => number;
+  /** Takes the number of a segment that is full. */
+  readonly onSealed: (segment: number) => void;
+  /** Says whether a prepared file for this segment exists. */
+  readonly isPrepared: (segment: number) => boolean;
+}
+
+/** Largest group: what does not fit waits for the next one. */
+export const groupBytesMax = 16 * 1024 * 1024;
+
+export class Wal {
+  readonly #options: WalOptions;
+  #end: WalEnd;
+  #descriptor = -1;
+  #written: WalEnd | undefined;
+  /** Durations of the last 1,024 syncs, ms; for metrics and for the linger. */
+  readonly syncMs = new Float64Array(1024);
+  syncs = 0;
+
+  constructor(options: WalOptions, end: WalEnd) {
+    this.#options = options;
+    this.#end = { ...end };
+    if (end.offset > 0) this.#descriptor = openSync(segmentFile(options.folder, end.segment), "r+");
+  }
+
+  get end(): Readonly<WalEnd> {
+    return this.#end;
+  }
+
+  /**
+   * Writes the blocks as one frame; {@link sync} makes it durable. Returns segment and offset of the first block.
+   * @throws HR_DISK_FULL: nothing is stored, the same call may be repeated. HR_LOG_FAILED: the process must end.
+   */
+  write(blocks: readonly Uint8Array[], marker = false): { segment: number; offset: number } {
+    let frameBytes = frameHeaderBytes;
+    for (const block of blocks) frameBytes += block.byteLength;
+    try {
+      if (this.#descriptor < 0 || this.#end.offset + frameBytes > this.#options.segmentBytes) this.#roll();
+      const { header, hash } = encodeFrameHeader(
+        { ...this.#end, flags: marker ? frameFlag.marker : 0, timeMs: this.#options.nowMs() },
+        blocks,
+      );
+      writeAll(this.#descriptor, [header, ...blocks], this.#end.offset);
+      const place = { segment: this.#end.segment, offset: this.#end.offset + frameHeaderBytes };
+      this.#written = { ...this.#end, offset: this.#end.offset + frameBytes, groupNumber: this.#end.groupNumber + 1, previousHash: hash };
+      return place;
+    } catch (error) {
+      throw asLogError(error, "write");
+    }
+  }
+
+  /** Makes the written frame durable. @throws HR_LOG_FAILED: a failed sync is never repeated, the process must end */
+  sync(): void {
+    const startedMs = performance.now();
+    try {
+      fdatasyncSync(this.#descriptor);
+    } catch (error) {
+      throw new HeadraceError("HR_LOG_FAILED", `fdatasync of the write-ahead log failed: ${String(error)}`, { cause: error });
+    }
+    this.syncMs[this.syncs++ & 1023] = performance.now() - startedMs;
+    if (this.#written) this.#end = this.#written;
+    this.#written = undefined;
+  }
+
+  /** Opens the next segment; the old one is never written again. */
+  #roll(): void {
+    const { folder, isPrepared, onSealed } = this.#options;
+    const sealed = this.#descriptor >= 0 ? this.#end.segment : undefined;
+    const number = this.#end.segment + (sealed === undefined ? 0 : 1);
+    const prepared = isPrepared(number);
+    const salt = randomInt(2 ** 32);
+    const descriptor = openSync(segmentFile(folder, number), prepared ? "r+" : "w+");
+    try {
+      writeAll(descriptor, [encodeSegmentHeader({ number, firstGroup: this.#end.groupNumber, previousHash: this.#end.previousHash, salt })], 0);
+      if (!prepared) {
+        fsyncSync(descriptor);
+        syncFolder(folder);
+      }
+    } catch (error) {
+      closeSync(descriptor);
+      throw error;
+    }
+    if (this.#descriptor >= 0) closeSync(this.#descriptor);
+    this.#descriptor = descriptor;
+    this.#end = { ...this.#end, segment: number, offset: segmentHeaderBytes, salt };
+    if (sealed !== undefined) onSealed(sealed);
+  }
+
+  close(): void {
+    if (this.#descriptor >= 0) closeSync(this.#descriptor);
+    this.#descriptor = -1;
+  }
+}
+
+/** Writes all buffers at `offset`, going on after a short write. */
+const writeAll = (descriptor: number, buffers: readonly Uint8Array[], offset: number): void => {
+  let pending = buffers.filter((buffer) => buffer.byteLength > 0);
+  let at = offset;
+  while (pending.length > 0) {
+    let written = writevSync(descriptor, pending, at);
+    at += written;
+    const rest: Uint8Array[] = [];
+    for (const buffer of pending) {
+      if (written >= buffer.byteLength) written -= buffer.byteLength;
+      else {
+        rest.push(written > 0 ? buffer.subarray(written) : buffer);
+        written = 0;
+      }
+    }
+    pending = rest;
+  }
+};
+
+const asLogError = (error: unknown, action: string): HeadraceError => {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return new HeadraceError("HR_DISK_FULL", `the disk is full (${code} on ${action} of the write-ahead log)`, { cause: error });
+  }
+  return new HeadraceError("HR_LOG_FAILED", `${action} of the write-ahead log failed: ${String(error)}`, { cause: error });
+};

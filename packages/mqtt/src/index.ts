@@ -42,7 +42,8 @@ export {
   type PublishMessage,
   writePublish,
 } from "./publish.ts";
-export { PacketScanner, type PublishView, parsePublish, type ScannerOptions } from "./scanner.ts";
+export { type PublishView, parsePublish } from "./publish-view.ts";
+export { PacketScanner, type ScannerOptions } from "./scanner.ts";
 export { ServerSession } from "./session.ts";
 export type { ConnectRequest, SessionAction, SessionOptions, SubscribeAction } from "./session-actions.ts";
 export {

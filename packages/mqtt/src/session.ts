@@ -6,7 +6,7 @@ import { MqttError, malformed, protocolError, reasonCodes } from "./errors.ts";
 import { Outbox } from "./outbox.ts";
 import { type ProtocolVersion, packetTypes, type RawPacket } from "./packet.ts";
 import { decodePublishProperties, type Properties, type PublishProperties } from "./properties.ts";
-import type { PublishView } from "./scanner.ts";
+import type { PublishView } from "./publish-view.ts";
 import type { ConnectRequest, SessionAction, SessionOptions, SubscribeAction } from "./session-actions.ts";
 import { decodeSubscribe, decodeUnsubscribe, encodeSuback, encodeUnsuback } from "./subscribe.ts";
 import { type GrantedSubscription, type Subscription, SubscriptionList } from "./subscriptions.ts";

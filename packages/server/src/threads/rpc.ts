@@ -2,7 +2,7 @@
  * Calls between threads over one MessagePort. Requests carry a number, answers carry it back; errors of the catalogue keep their code.
  * Bounded: a caller that has `callsMax` unanswered calls is refused.
  */
-import type { Transferable } from "node:worker_threads";
+import type { MessagePort, Transferable, Worker } from "node:worker_threads";
 import { type ErrorCode, HeadraceError, type Retry } from "@headrace/sdk";
 
 const callsMax = 100_000;
@@ -52,13 +52,8 @@ export interface Rpc {
   close(): void;
 }
 
-/** A MessagePort, or a Worker seen from its parent. */
-export interface Endpoint {
-  on(event: "message", listener: (message: never) => void): unknown;
-  on(event: "close", listener: () => void): unknown;
-  postMessage(message: unknown, transfer?: readonly Transferable[]): void;
-  close?(): void;
-}
+/** The other side: a MessagePort, or a Worker seen from its parent. */
+export type Endpoint = MessagePort | Worker;
 
 type Methods = Record<string, (...args: never[]) => unknown>;
 
@@ -90,7 +85,8 @@ export const openRpc = (port: Endpoint, methods: Methods = {}, events: Methods =
     for (const call of waiting.values()) call.reject(new HeadraceError("HR_UNAVAILABLE", "the other thread has ended"));
     waiting.clear();
   };
-  port.on("close", close);
+  if ("close" in port) port.on("close", close);
+  else port.on("exit", close);
 
   return {
     call: (method, args, transfer) =>
@@ -106,7 +102,7 @@ export const openRpc = (port: Endpoint, methods: Methods = {}, events: Methods =
     emit: (event, args, transfer) => port.postMessage({ event, args }, transfer),
     close: () => {
       close();
-      port.close?.();
+      if ("close" in port) port.close();
     },
   };
 };

@@ -18,6 +18,7 @@ const shared = {
 
 const forks = {
   pool: "forks" as const,
+  setupFiles: ["./tools/fast-check-setup.ts"],
   execArgv: [`--conditions=${sourceCondition}`, "--disable-warning=ExperimentalWarning"],
 };
 

@@ -17,7 +17,7 @@ export function errorPage(catalogue: Readonly<Record<string, Entry>>): string {
 const header = `# Errors
 
 Every failure that Headrace reports has a stable code. Programs decide by the code and by *retry*, never by the
-message. This page is generated from the catalogue in \`packages/sdk/src/errors.ts\` by \`node tools/errors-doc.ts\`;
+message. This page is generated from the catalogue in \`packages/sdk/src/errors.ts\` by \`npm run docs:errors\`;
 a test compares the two.
 `;
 

@@ -21,7 +21,7 @@ function codesIn(files: readonly SourceFile[]): Set<string> {
 const catalogued = Object.keys(errorCatalogue);
 const sources = shippedSources().filter(({ path }) => path !== catalogueFile);
 
-test("docs/reference/errors.md says what the catalogue says (node tools/errors-doc.ts writes it)", () => {
+test("docs/reference/errors.md says what the catalogue says (npm run docs:errors writes it)", () => {
   expect(textOf("docs/reference/errors.md")).toBe(errorPage(errorCatalogue));
 });
 

@@ -1,10 +1,10 @@
 /** One running device: makes messages when they are due, keeps them until acknowledged, comes back after a lost link. */
-import { encodePublish } from "@headrace/mqtt";
 import { backoffMs } from "./backoff.ts";
 import { Connection, said } from "./connection.ts";
 import type { Counters } from "./counters.ts";
 import type { Fleet, SimulatedDevice } from "./fleet.ts";
 import { Inflight, type InflightMessage } from "./inflight.ts";
+import { PublishEncoder } from "./publish-encoder.ts";
 import { type Random, seededRandom } from "./random.ts";
 import { CommandResponder, commandFilter } from "./responder.ts";
 import { Schedule } from "./schedule.ts";
@@ -39,7 +39,7 @@ type Link =
 export class Device<Model> {
   readonly #run: RunContext<Model>;
   readonly #device: SimulatedDevice<Model>;
-  readonly #topic: Uint8Array;
+  readonly #encoder: PublishEncoder;
   readonly #responder: CommandResponder<Model> | undefined;
   readonly #inflight = new Inflight();
   readonly #payloadRandom: Random;
@@ -62,7 +62,7 @@ export class Device<Model> {
     this.#device = { id, number, model };
     this.#payloadRandom = seededRandom(`${seed}/${id}/payload`);
     this.#linkRandom = seededRandom(`${seed}/${id}/link`);
-    this.#topic = Buffer.from(fleet.topic(this.#device));
+    this.#encoder = new PublishEncoder(fleet.topic(this.#device), run.epoch);
     this.#responder = fleet.commands && new CommandResponder(this.#device, fleet.commands);
   }
 
@@ -176,20 +176,10 @@ export class Device<Model> {
         counters.skipped += 1;
         continue;
       }
-      const payload = Buffer.from(JSON.stringify(fleet.payload(this.#device, this.#messages, this.#payloadRandom)));
+      const payload = JSON.stringify(fleet.payload(this.#device, this.#messages, this.#payloadRandom));
       this.#messages += 1;
-      this.#inflight.add(this.#messages, (packetId) => this.#encode(this.#topic, payload, packetId, this.#messages));
+      this.#inflight.add(this.#messages, (packetId) => this.#encoder.encode(packetId, this.#messages, payload));
     }
-  }
-
-  #encode(topic: Uint8Array, payload: Uint8Array, packetId: number, sequence: number): Uint8Array {
-    const { epoch } = this.#run;
-    if (epoch === undefined || sequence === 0) return encodePublish({ version: 5, topic, payload, qos: 1, packetId });
-    const userProperties: [string, string][] = [
-      ["hr-epoch", `${epoch}`],
-      ["hr-seq", `${sequence}`],
-    ];
-    return encodePublish({ version: 5, topic, payload, qos: 1, packetId, properties: { userProperties } });
   }
 
   #pump(connection: Connection, nowMs: number): void {
@@ -242,9 +232,8 @@ export class Device<Model> {
         this.#answersWaiting -= 1;
         return;
       }
-      this.#inflight.add(0, (packetId) =>
-        this.#encode(Buffer.from(answer.topic), Buffer.from(answer.payload), packetId, 0),
-      );
+      const encoder = new PublishEncoder(answer.topic, undefined);
+      this.#inflight.add(0, (packetId) => encoder.encode(packetId, 0, answer.payload));
       if (this.#link.state !== "online") return;
       const nowMs = performance.now();
       this.#pump(this.#link.connection, nowMs);

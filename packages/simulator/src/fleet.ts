@@ -28,8 +28,10 @@ export interface Link {
 
 /** A fleet as its author describes it. */
 export interface Fleet<Model = unknown> {
-  /** Number of devices (`device-0001`…), or their ids, which are also their MQTT client ids. */
-  readonly devices: number | readonly string[];
+  /** How many, 1 to 100,000. */
+  readonly devices: number;
+  /** The id of a device, also its MQTT client id; default `device-0001`… `number` counts from 0. */
+  readonly deviceId?: (number: number) => string;
   /** Messages per second and device. */
   readonly rate: number;
   /** Part of the interval by which each message may be early or late, 0 to 1; default 0.1. */
@@ -61,9 +63,9 @@ export interface Fleet<Model = unknown> {
  */
 export function defineFleet<Model = undefined>(fleet: Fleet<Model>): Fleet<Model> {
   const { devices, rate, jitter = 0, link = {} } = fleet;
-  const number = typeof devices === "number" ? devices : devices.length;
-  if (!Number.isInteger(number) || number < 1 || number > 100_000)
-    throw new RangeError(`devices ${number}: 1 to 100,000`);
+  if (!Number.isInteger(devices) || devices < 1 || devices > 100_000) {
+    throw new RangeError(`devices ${devices}: 1 to 100,000`);
+  }
   if (!(rate > 0 && rate <= 10_000)) throw new RangeError(`rate ${rate}: above 0 and up to 10,000 messages per second`);
   if (!(jitter >= 0 && jitter <= 1)) throw new RangeError(`jitter ${jitter}: 0 to 1`);
   if (!((link.loss ?? 0) >= 0 && (link.loss ?? 0) <= 1)) throw new RangeError(`link.loss ${link.loss}: 0 to 1`);
@@ -74,7 +76,7 @@ export function defineFleet<Model = undefined>(fleet: Fleet<Model>): Fleet<Model
 }
 
 /** The ids of a fleet's devices. */
-export function deviceIds({ devices }: Pick<Fleet, "devices">): readonly string[] {
-  if (typeof devices !== "number") return devices;
-  return Array.from({ length: devices }, (_, index) => `device-${String(index + 1).padStart(4, "0")}`);
+export function deviceIds({ devices, deviceId }: Pick<Fleet, "devices" | "deviceId">): readonly string[] {
+  const idOf = deviceId ?? ((number) => `device-${String(number + 1).padStart(4, "0")}`);
+  return Array.from({ length: devices }, (_, number) => idOf(number));
 }

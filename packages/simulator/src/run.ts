@@ -2,7 +2,7 @@
 import { Counters, type FleetSnapshot } from "./counters.ts";
 import { Device, type RunContext } from "./device.ts";
 import { nextEpoch } from "./epoch.ts";
-import { deviceIds, type Fleet } from "./fleet.ts";
+import { defineFleet, deviceIds, type Fleet } from "./fleet.ts";
 import type { LatencyHistogram } from "./histogram.ts";
 
 /** Options of {@link startFleet} and {@link runFleet}. */
@@ -59,6 +59,7 @@ const closeMs = 500;
  * @throws RangeError for options out of range; Error when `stateFile` cannot be used
  */
 export function startFleet<Model>(fleet: Fleet<Model>, options: RunOptions): RunningFleet {
+  defineFleet(fleet);
   const { maxInflight = 20, sequences = true, drainMs = 4000, snapshotIntervalMs = 1000, signal } = options;
   if (!Number.isInteger(maxInflight) || maxInflight < 1 || maxInflight > 1000) {
     throw new RangeError(`maxInflight ${maxInflight}: 1 to 1,000`);

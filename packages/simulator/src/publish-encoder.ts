@@ -68,7 +68,7 @@ export class PublishEncoder {
       let rest = sequence;
       for (let place = at + digitCount - 1; place >= at; place -= 1) {
         const tenth = Math.floor(rest / 10);
-        out[place] = 48 + rest - tenth * 10;
+        out[place] = rest - tenth * 10 + 48;
         rest = tenth;
       }
       at += digitCount;

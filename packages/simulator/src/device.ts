@@ -37,6 +37,8 @@ type Link =
   | { readonly state: "stopped" };
 
 export class Device<Model> {
+  /** When `tick` has something to do; a fleet asks this 250 times a second of every device. */
+  wakeMs = 0;
   readonly #run: RunContext<Model>;
   readonly #device: SimulatedDevice<Model>;
   readonly #encoder: PublishEncoder;
@@ -74,24 +76,24 @@ export class Device<Model> {
     return this.#link.state === "stopped";
   }
 
-  /** Does what is due. Called every few milliseconds. */
+  /** Does what is due; to be called once {@link wakeMs} has come. */
   tick(nowMs: number): void {
     if (this.#link.state === "offline") this.#reconnect(nowMs, this.#link.retryMs);
     if (!this.#draining) this.#makeDue(nowMs);
-    if (this.#link.state !== "online" && this.#link.state !== "connecting") return;
-    const { connection } = this.#link;
-    if (this.#link.state === "online") {
-      if (nowMs >= this.#breakMs) {
-        connection.break("the simulated link broke");
-        return;
-      }
-      this.#pump(connection, nowMs);
-      connection.flush(nowMs);
+    const link = this.#link;
+    if (link.state === "online") {
+      if (nowMs >= this.#breakMs) link.connection.break("the simulated link broke");
+      else this.#pump(link.connection, nowMs);
+      link.connection.flush(nowMs);
     }
-    if (nowMs >= this.#aliveCheckMs) {
+    if ((link.state === "online" || link.state === "connecting") && nowMs >= this.#aliveCheckMs) {
       this.#aliveCheckMs = nowMs + 1000;
-      connection.checkAlive(nowMs);
+      link.connection.checkAlive(nowMs);
     }
+    this.wakeMs = Math.min(
+      this.#draining ? Number.POSITIVE_INFINITY : (this.#schedule?.nextMs ?? Number.POSITIVE_INFINITY),
+      link.state === "offline" ? link.retryMs : Math.min(this.#aliveCheckMs, this.#breakMs),
+    );
   }
 
   /** Makes no more messages; what is in flight goes on. */
@@ -135,6 +137,7 @@ export class Device<Model> {
   }
 
   #accepted(connection: Connection, receiveMaximum: number): void {
+    this.wakeMs = 0;
     const nowMs = performance.now();
     const { counters, fleet } = this.#run;
     this.#run.connecting -= 1;
@@ -142,7 +145,7 @@ export class Device<Model> {
     this.#attempt = 0;
     counters.connected += 1;
     if (this.#schedule !== undefined) counters.reconnects += 1;
-    this.#schedule ??= new Schedule(fleet.rate, fleet.jitter ?? 0.1, this.#linkRandom, nowMs);
+    this.#schedule ??= new Schedule(fleet.rate / (fleet.burst ?? 1), fleet.jitter ?? 0.1, this.#linkRandom, nowMs);
     const everySeconds = fleet.link?.disconnectEverySeconds;
     if (everySeconds !== undefined) this.#breakMs = nowMs - Math.log(1 - this.#linkRandom()) * everySeconds * 1000;
     this.#inflight.receiveMaximum = receiveMaximum;
@@ -150,6 +153,7 @@ export class Device<Model> {
   }
 
   #closed(reason: string, refused: boolean): void {
+    this.wakeMs = 0;
     const { counters, fleet } = this.#run;
     const was = this.#link.state;
     if (was === "connecting") this.#run.connecting -= 1;
@@ -170,16 +174,21 @@ export class Device<Model> {
   }
 
   #makeDue(nowMs: number): void {
-    const { fleet, counters, maxInflight } = this.#run;
+    const { fleet } = this.#run;
     while (this.#schedule?.due(nowMs)) {
-      if (this.#inflight.size - this.#answersWaiting >= maxInflight) {
-        counters.skipped += 1;
-        continue;
-      }
-      const payload = JSON.stringify(fleet.payload(this.#device, this.#messages, this.#payloadRandom));
-      this.#messages += 1;
-      this.#inflight.add(this.#messages, (packetId) => this.#encoder.encode(packetId, this.#messages, payload));
+      for (let count = fleet.burst ?? 1; count > 0; count -= 1) this.#make();
     }
+  }
+
+  #make(): void {
+    const { fleet, counters, maxInflight } = this.#run;
+    if (this.#inflight.size - this.#answersWaiting >= maxInflight) {
+      counters.skipped += 1;
+      return;
+    }
+    const payload = JSON.stringify(fleet.payload(this.#device, this.#messages, this.#payloadRandom));
+    this.#messages += 1;
+    this.#inflight.add(this.#messages, (packetId) => this.#encoder.encode(packetId, this.#messages, payload));
   }
 
   #pump(connection: Connection, nowMs: number): void {

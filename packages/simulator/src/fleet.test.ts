@@ -20,6 +20,7 @@ describe("a fleet", () => {
     [{ devices: 1.5 }, "devices 1.5"],
     [{ rate: 0 }, "rate 0"],
     [{ rate: Number.NaN }, "rate NaN"],
+    [{ burst: 0 }, "burst 0"],
     [{ jitter: 2 }, "jitter 2"],
     [{ link: { loss: -1 } }, "link.loss -1"],
     [{ link: { disconnectEverySeconds: 0 } }, "disconnectEverySeconds 0"],

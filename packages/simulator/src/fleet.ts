@@ -34,6 +34,11 @@ export interface Fleet<Model = unknown> {
   readonly deviceId?: (number: number) => string;
   /** Messages per second and device. */
   readonly rate: number;
+  /**
+   * Messages that a device collects and sends together, 1 to 1,000; default 1. The rate stays the same. System calls are
+   * nearly all that a message costs, so a large fleet that shares its machine with the server wants more than 1.
+   */
+  readonly burst?: number;
   /** Part of the interval by which each message may be early or late, 0 to 1; default 0.1. */
   readonly jitter?: number;
   /** What is particular to one device, made once with its own randomness. */
@@ -62,11 +67,12 @@ export interface Fleet<Model = unknown> {
  * ```
  */
 export function defineFleet<Model = undefined>(fleet: Fleet<Model>): Fleet<Model> {
-  const { devices, rate, jitter = 0, link = {} } = fleet;
+  const { devices, rate, burst = 1, jitter = 0, link = {} } = fleet;
   if (!Number.isInteger(devices) || devices < 1 || devices > 100_000) {
     throw new RangeError(`devices ${devices}: 1 to 100,000`);
   }
   if (!(rate > 0 && rate <= 10_000)) throw new RangeError(`rate ${rate}: above 0 and up to 10,000 messages per second`);
+  if (!Number.isInteger(burst) || burst < 1 || burst > 1000) throw new RangeError(`burst ${burst}: 1 to 1,000`);
   if (!(jitter >= 0 && jitter <= 1)) throw new RangeError(`jitter ${jitter}: 0 to 1`);
   if (!((link.loss ?? 0) >= 0 && (link.loss ?? 0) <= 1)) throw new RangeError(`link.loss ${link.loss}: 0 to 1`);
   if (!((link.disconnectEverySeconds ?? 1) > 0)) {

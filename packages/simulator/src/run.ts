@@ -110,7 +110,9 @@ export function startFleet<Model>(fleet: Fleet<Model>, options: RunOptions): Run
   };
   const tick = () => {
     const nowMs = performance.now();
-    if (phase === "running" || phase === "draining") for (const device of devices) device.tick(nowMs);
+    if (phase === "running" || phase === "draining") {
+      for (const device of devices) if (nowMs >= device.wakeMs) device.tick(nowMs);
+    }
     if (onSnapshot && nowMs >= nextSnapshotMs) {
       nextSnapshotMs = Math.max(nextSnapshotMs + snapshotIntervalMs, nowMs);
       onSnapshot(snapshot());

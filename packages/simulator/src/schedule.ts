@@ -20,6 +20,11 @@ export class Schedule {
     this.#nextMs = this.#steadyMs;
   }
 
+  /** When the next message is due. */
+  get nextMs(): number {
+    return this.#nextMs;
+  }
+
   /** Whether a message is due; each call that says so moves on to the next one. */
   due(nowMs: number): boolean {
     if (nowMs < this.#nextMs) return false;

@@ -1,5 +1,5 @@
 /** A mosquitto of the tests' own, on a loopback port that was free; ended with the test. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -8,8 +8,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const binary = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/opt/homebrew/sbin/mosquitto"].find(existsSync);
 
-/** Whether this machine has mosquitto. */
-export const hasMosquitto = binary !== undefined;
+/** Whether this machine has mosquitto and its clients. */
+export const hasMosquitto = binary !== undefined && spawnSync("mosquitto_sub", ["--help"]).error === undefined;
 
 export interface Mosquitto extends AsyncDisposable {
   readonly port: number;

@@ -19,6 +19,10 @@ const entry = (summary: string, action: string, retry: Retry = "never"): ErrorEn
 
 /** Every code that Headrace raises. Keep sorted by code. */
 export const errorCatalogue = {
+  HR_API_FORBIDDEN: entry(
+    "The API was called under a foreign host name or from a foreign web page.",
+    "Call it as localhost, 127.0.0.1 or [::1]; to serve other names, start with --host and a reverse proxy.",
+  ),
   HR_API_UNAUTHORIZED: entry(
     "The API request carries no valid token.",
     "Send `Authorization: Bearer <token>`; the token is in `api-token` in the data folder.",
@@ -41,6 +45,10 @@ export const errorCatalogue = {
     "A record or block exceeds the block limit.",
     "Send smaller messages or return less from one invocation.",
   ),
+  HR_BODY_TOO_LARGE: entry(
+    "A request's body exceeds the limit.",
+    "Send at most 8 MiB and 10,000 events in one request; nothing of the body was stored.",
+  ),
   HR_DATA_FOLDER_LOCKED: entry(
     "Another process uses this data folder.",
     "Stop the process that the message names, or choose another folder with --data.",
@@ -55,6 +63,11 @@ export const errorCatalogue = {
     "Send smaller payloads or raise maximumPacketBytes.",
   ),
   HR_FENCED: entry("The writer no longer owns this log.", "Nothing: the owner that replaced it goes on.", "never"),
+  HR_INTERNAL: entry("Something in Headrace itself failed.", "Read the node's output; report it if it comes again."),
+  HR_LAKE_CORRUPT: entry(
+    "A file of the lake or its manifest is damaged.",
+    "Compare the file that the message names with a backup; the other files are not touched.",
+  ),
   HR_LOG_FAILED: entry(
     "The log could not make data durable.",
     "Check the disk; the process exits and recovers at its next start.",

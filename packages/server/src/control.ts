@@ -65,6 +65,9 @@ export interface Control {
   query(sql: string, options: { rowsMax?: number; timeoutMs?: number }): Promise<QueryResult>;
   /** Prometheus text. */
   metrics(): Promise<string>;
-  /** Puts a dead-lettered event back into its stream, marked as out of order. */
-  redrive(deadLetterSequence: number): Promise<{ stored: number }>;
+  /** Puts a dead-lettered event back into its stream, marked as out of order. `place` names it where several writers write dead letters. */
+  redrive(
+    deadLetterSequence: number,
+    place: { partition: number; writer: number; sequence: number },
+  ): Promise<{ stored: number }>;
 }

@@ -53,7 +53,8 @@ export async function readBody(source: Readable, bytesMax: number, budget: BodyB
     }
   } catch (error) {
     budget.release(total);
-    throw error;
+    if (error instanceof HeadraceError) throw error;
+    throw new HeadraceError("HR_BAD_REQUEST", "the body ended early", { cause: error });
   }
   const bytes = new Uint8Array(total);
   let at = 0;

@@ -1,7 +1,7 @@
 /** POST /v1/events: one event, a batch, or any bytes; answered when they are durable. */
-import type { IncomingHttpHeaders } from "node:http";
-import type { FastifyInstance } from "fastify";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { HeadraceError } from "@headrace/sdk";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { SubmittedEvent } from "../control.ts";
 import type { Rpc } from "../threads/index.ts";
 import { BodyBudget, type HeldBody, readBody } from "./body.ts";
@@ -37,16 +37,26 @@ const schema = {
     type: "object",
     additionalProperties: false,
     properties: {
-      topic: { type: "string", minLength: 1, maxLength: 1024, description: "As a device would publish on; not with `stream`." },
-      stream: { type: "string", minLength: 1, maxLength: 255, description: "Names the stream instead; takes `device`." },
+      topic: {
+        type: "string",
+        minLength: 1,
+        maxLength: 1024,
+        description: "As a device would publish on; not with `stream`.",
+      },
+      stream: {
+        type: "string",
+        minLength: 1,
+        maxLength: 255,
+        description: "Names the stream instead; takes `device`.",
+      },
       device: { type: "string", minLength: 1, maxLength: 255 },
     },
   },
   headers: {
     type: "object",
     properties: {
-      "hr-epoch": { type: "integer", minimum: 0, maximum: epochMax },
-      "hr-seq": { type: "integer", minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
+      "hr-epoch": { type: "string", pattern: "^\\d+$", description: "0 to 2^32 - 1; 0 when absent." },
+      "hr-seq": { type: "string", pattern: "^\\d+$", description: "0 to 2^53 - 1." },
       "idempotency-key": { type: "string", minLength: 1, maxLength: idempotencyKeyLengthMax },
     },
   },
@@ -64,7 +74,7 @@ const schema = {
   },
 };
 
-/** A header that is a whole number; fastify's coercion would take `1e3` and ` 7 ` as well. */
+/** A header that is a whole number, within its range. */
 function wholeNumber(headers: IncomingHttpHeaders, name: string, max: number): number | undefined {
   const text = headers[name];
   if (text === undefined) return undefined;
@@ -92,7 +102,10 @@ function rangesOf(bytes: Uint8Array, contentType: string): readonly ByteRange[] 
   if (contentType === "application/json" || contentType.endsWith("+json")) return splitJson(bytes);
   if (contentType === "application/x-ndjson") return splitLines(bytes);
   if (bytes.byteLength > splitLimits.valueBytesMax) {
-    throw new HeadraceError("HR_EVENT_TOO_LARGE", `an event of ${bytes.byteLength} bytes exceeds ${splitLimits.valueBytesMax}`);
+    throw new HeadraceError(
+      "HR_EVENT_TOO_LARGE",
+      `an event of ${bytes.byteLength} bytes exceeds ${splitLimits.valueBytesMax}`,
+    );
   }
   return [{ start: 0, end: bytes.byteLength }];
 }
@@ -126,10 +139,14 @@ export async function addEventRoutes(server: FastifyInstance, control: Rpc, limi
   const budget = new BodyBudget(limits.bodiesBytesMax);
   await server.register(async (scope) => {
     scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser("*", (_request, payload) => readBody(payload, limits.bodyBytesMax, budget));
+    scope.addContentTypeParser("*", (_request: FastifyRequest, payload: IncomingMessage) =>
+      readBody(payload, limits.bodyBytesMax, budget),
+    );
+    // Not in the handler, which is not reached when a query parameter is refused.
+    scope.addHook("onResponse", async ({ body }) => (body as HeldBody | undefined | null)?.[Symbol.dispose]());
     scope.post<{ Querystring: Query }>("/v1/events", { schema }, async (request) => {
-      if (request.body === undefined || request.body === null) throw new HeadraceError("HR_BAD_REQUEST", "the body is empty");
-      using body = request.body as HeldBody;
+      const body = request.body as HeldBody | undefined | null;
+      if (!body) throw new HeadraceError("HR_BAD_REQUEST", "the body is empty");
       const { headers } = request.raw;
       const events = eventsOf(body.bytes, request.query, headers);
       const key = headers["idempotency-key"];

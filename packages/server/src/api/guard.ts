@@ -32,7 +32,10 @@ export function makeGuard(token: string, host: string): (headers: IncomingHttpHe
     if (onLoopback) {
       const called = headers.host ?? "";
       if (!loopbackNames.has(nameOf(called)) && nameOf(called) !== host) {
-        throw new HeadraceError("HR_API_FORBIDDEN", `the host ${JSON.stringify(called)} is not this machine's loopback`);
+        throw new HeadraceError(
+          "HR_API_FORBIDDEN",
+          `the host ${JSON.stringify(called)} is not this machine's loopback`,
+        );
       }
       const { origin } = headers;
       if (origin !== undefined && originHost(origin) !== called.toLowerCase()) {
@@ -41,7 +44,10 @@ export function makeGuard(token: string, host: string): (headers: IncomingHttpHe
     }
     const [scheme, given] = (headers.authorization ?? "").split(" ");
     if (scheme?.toLowerCase() !== "bearer" || !given || !timingSafeEqual(digestOf(given), expected)) {
-      throw new HeadraceError("HR_API_UNAUTHORIZED", given ? "the token is not this node's" : "the request carries no token");
+      throw new HeadraceError(
+        "HR_API_UNAUTHORIZED",
+        given ? "the token is not this node's" : "the request carries no token",
+      );
     }
   };
 }

@@ -39,9 +39,15 @@ export interface HttpError {
 }
 
 /** What fastify itself refuses, in our words. */
-function fromFastify(error: { code?: string; statusCode?: number; message?: string; validation?: unknown }): HeadraceError {
+function fromFastify(error: {
+  code?: string;
+  statusCode?: number;
+  message?: string;
+  validation?: unknown;
+}): HeadraceError {
   const { statusCode = 500, message = "" } = error;
-  if (error.code === "FST_ERR_CTP_BODY_TOO_LARGE" || statusCode === 413) return new HeadraceError("HR_BODY_TOO_LARGE", message);
+  if (error.code === "FST_ERR_CTP_BODY_TOO_LARGE" || statusCode === 413)
+    return new HeadraceError("HR_BODY_TOO_LARGE", message);
   if (statusCode >= 400 && statusCode < 500) return new HeadraceError("HR_BAD_REQUEST", message);
   return new HeadraceError("HR_INTERNAL", "the request failed inside the node; its output says why", { cause: error });
 }
@@ -49,7 +55,9 @@ function fromFastify(error: { code?: string; statusCode?: number; message?: stri
 /** The answer to a request that failed with `error`. */
 export function httpErrorOf(error: unknown): HttpError {
   const known =
-    error instanceof HeadraceError ? error : fromFastify(error as { code?: string; statusCode?: number; message?: string });
+    error instanceof HeadraceError
+      ? error
+      : fromFastify(error as { code?: string; statusCode?: number; message?: string });
   const { code, message, retry, data } = known;
   const { afterMs } = typeof retry === "object" ? retry : {};
   return {

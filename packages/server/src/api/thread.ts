@@ -1,7 +1,7 @@
 /** The control thread: makes or reads the token, listens, and stops when it is told to. */
-import { parentPort, type MessagePort, workerData } from "node:worker_threads";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { HeadraceError } from "@headrace/sdk";
-import { RemoteLog } from "../log/remote.ts";
+import { RemoteLog } from "../log/index.ts";
 import { errorToWire, openRpc } from "../threads/index.ts";
 import type { ApiLimits } from "./limits.ts";
 import { buildServer } from "./server.ts";

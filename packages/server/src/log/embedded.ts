@@ -136,11 +136,12 @@ export class EmbeddedLog implements Log {
     return [...this.#byName.values()].filter((info) => info.name.startsWith(prefix));
   }
 
-  append(group: readonly Uint8Array[]): Promise<void> {
+  /** @param lingerMs how long the group may wait for company; for commits that nobody waits for */
+  append(group: readonly Uint8Array[], lingerMs = 0): Promise<void> {
     if (this.#closed) return Promise.reject(new HeadraceError("HR_UNAVAILABLE", "the log is closed"));
     return new Promise((resolve, reject) => {
       this.#pending.push({ blocks: group, headers: group.map(readBlockHeader), resolve, reject });
-      this.requestFlush();
+      this.requestFlush(lingerMs);
     });
   }
 

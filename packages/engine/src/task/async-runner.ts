@@ -1,0 +1,130 @@
+/**
+ * Asynchronous invocations of a task: concurrent across keys, in order per key, at most `concurrency` at once. Each has its own ledger, which
+ * joins the task's only when it completes; a key that fails is put back to its last completed bytes.
+ */
+import type { EventBlockReader } from "../block/event-reader.ts";
+import type { DecodedEvent } from "./decoded-event.ts";
+import { BlockDecoder } from "./decoder.ts";
+import { LedgerInvocation } from "./invocation.ts";
+import { Ledger } from "./ledger.ts";
+import { type ChannelPosition, Positions } from "./positions.ts";
+import type { TaskInput } from "./spec.ts";
+import { isThenable, positionText, type Task } from "./task.ts";
+
+interface Waiting {
+  readonly inputIndex: number;
+  readonly event: DecodedEvent;
+  readonly payload: Uint8Array;
+  readonly position: ChannelPosition;
+  readonly sequence: number;
+}
+
+export class AsyncRunner {
+  readonly #task: Task;
+  /** Events of busy keys, in order, by key. */
+  readonly #byKey = new Map<string, Waiting[]>();
+  /** Keys that may start as soon as there is room. */
+  readonly #ready: Waiting[] = [];
+  readonly #idle: (() => void)[] = [];
+  #running = 0;
+  /** Events taken and not ended. The host stops delivering when this is large. */
+  pendingEvents = 0;
+
+  constructor(task: Task) {
+    this.#task = task;
+  }
+
+  deliver(inputIndex: number, reader: EventBlockReader, position: ChannelPosition): void {
+    const task = this.#task;
+    const input = task.spec.inputs[inputIndex];
+    const decoder = new BlockDecoder(reader, input, task.spec, task.host);
+    while (reader.next()) {
+      const sequence = reader.sequence;
+      if (Positions.isDone(position, sequence)) continue;
+      if (reader.repeated || !decoder.isMine()) {
+        this.#done(position, sequence, 0);
+        continue;
+      }
+      const event = decoder.decode();
+      if (!event) {
+        task.reject(task.ledger, input, reader, decoder);
+        this.#done(position, sequence, 1);
+        continue;
+      }
+      this.#take({ inputIndex, event, payload: reader.payload, position, sequence });
+    }
+  }
+
+  #take(waiting: Waiting): void {
+    this.pendingEvents++;
+    const queue = this.#byKey.get(waiting.event.key);
+    if (queue) queue.push(waiting);
+    else {
+      this.#byKey.set(waiting.event.key, []);
+      this.#ready.push(waiting);
+      this.#startReady();
+    }
+  }
+
+  #startReady(): void {
+    while (this.#running < this.#task.spec.concurrency) {
+      const next = this.#ready.shift();
+      if (!next) return;
+      this.#running++;
+      void this.#run(next);
+    }
+  }
+
+  async #run(waiting: Waiting): Promise<void> {
+    const task = this.#task;
+    const { event, position, sequence, inputIndex } = waiting;
+    const ledger = new Ledger();
+    const invocation = new LedgerInvocation(task.spec, ledger);
+    const cell = task.spec.initialState ? task.state.open(event.key) : undefined;
+    invocation.begin(event.key, event.device, task.host.nowMs(), cell?.value, position.logId, position.writer, sequence);
+    try {
+      const result = task.spec.onEvent(event, invocation, inputIndex);
+      if (isThenable(result)) await result;
+      invocation.ended = true;
+      if (cell) {
+        cell.value = invocation.state;
+        task.state.complete(cell);
+      }
+    } catch (error) {
+      invocation.ended = true;
+      ledger.cut({ outputs: 0, effects: 0, timers: 0 });
+      if (cell) task.state.restore(cell);
+      const input: TaskInput = task.spec.inputs[inputIndex];
+      task.deadLetter(ledger, input, waiting.payload, event, positionText(position, sequence), error);
+      task.failed++;
+    }
+    const mark = task.ledger.mark();
+    task.ledger.absorb(ledger);
+    task.applyTimers(mark);
+    this.#done(position, sequence, 1);
+    this.#running--;
+    this.pendingEvents--;
+    this.#next(event.key);
+    this.#startReady();
+    task.onCompleted?.();
+    if (this.pendingEvents === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  #next(key: string): void {
+    const queue = this.#byKey.get(key);
+    const next = queue?.shift();
+    if (next) this.#ready.push(next);
+    else this.#byKey.delete(key);
+  }
+
+  /** Counts with the position, so that a commit never holds one without the other. */
+  #done(position: ChannelPosition, sequence: number, processed: 0 | 1): void {
+    Positions.done(position, sequence, sequence + 1);
+    this.#task.processed += processed;
+    this.#task.noteMoved();
+  }
+
+  idle(): Promise<void> {
+    return this.pendingEvents === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+  }
+}

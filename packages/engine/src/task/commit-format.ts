@@ -1,0 +1,177 @@
+/**
+ * The commit, version 1: sections of a journal block (kind commit), and of a snapshot block with every key in place of the changed ones.
+ * A commit beyond the block limit is several journal blocks of one atomic group, each complete in itself.
+ *
+ *   1 POSITIONS  per channel: u32 log, u32 writer, u64 low, u32 runs, then u64 start, u64 end each
+ *   2 STATE      per key: u16 key bytes, u8 1 set / 0 removed, u8 0, u32 value bytes, key, value
+ *   3 TIMERS     per timer: u16 key bytes, u16 name bytes, u8 1 set / 0 removed, 3 × u8 0, u64 due ms, key, name
+ *   4 META       u64 commit time ms, u64 events done so far, u64 next timer ms (0: none), u64 events failed so far
+ */
+import { type BlockHeader, corrupt, getUint53, readBlockHeader, readSections, setUint53, viewOf } from "../block/header.ts";
+import type { ChannelPosition } from "./positions.ts";
+
+export const commitSection = { positions: 1, state: 2, timers: 3, meta: 4 } as const;
+
+export interface StateChange {
+  readonly key: string;
+  /** Undefined: the key is removed. */
+  readonly bytes: Uint8Array | undefined;
+}
+export interface TimerChange {
+  readonly key: string;
+  readonly name: string;
+  /** Undefined: the timer is removed. */
+  readonly dueMs: number | undefined;
+}
+export interface CommitMeta {
+  readonly timeMs: number;
+  readonly processed: number;
+  readonly nextTimerMs: number;
+  readonly failed: number;
+}
+export interface Commit {
+  readonly header: BlockHeader;
+  readonly positions: ChannelPosition[];
+  readonly state: StateChange[];
+  readonly timers: TimerChange[];
+  readonly meta: CommitMeta;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export const encodePositions = (positions: readonly ChannelPosition[]): Uint8Array => {
+  let byteLength = 0;
+  for (const position of positions) byteLength += 20 + position.runs.length * 16;
+  const bytes = new Uint8Array(byteLength);
+  const view = viewOf(bytes);
+  let at = 0;
+  for (const position of positions) {
+    view.setUint32(at, position.logId, true);
+    view.setUint32(at + 4, position.writer, true);
+    setUint53(view, at + 8, position.low);
+    view.setUint32(at + 16, position.runs.length, true);
+    at += 20;
+    for (const [start, end] of position.runs) {
+      setUint53(view, at, start);
+      setUint53(view, at + 8, end);
+      at += 16;
+    }
+  }
+  return bytes;
+};
+
+/** Bytes that one state change takes in a STATE section. */
+export const stateChangeBytes = (change: StateChange): number => 8 + change.key.length * 3 + (change.bytes?.byteLength ?? 0);
+
+export const encodeState = (changes: readonly StateChange[]): Uint8Array => {
+  const keys = changes.map((change) => encoder.encode(change.key));
+  let byteLength = 0;
+  for (const [index, change] of changes.entries()) byteLength += 8 + keys[index].byteLength + (change.bytes?.byteLength ?? 0);
+  const bytes = new Uint8Array(byteLength);
+  const view = viewOf(bytes);
+  let at = 0;
+  for (const [index, change] of changes.entries()) {
+    const key = keys[index];
+    view.setUint16(at, key.byteLength, true);
+    view.setUint8(at + 2, change.bytes ? 1 : 0);
+    view.setUint32(at + 4, change.bytes?.byteLength ?? 0, true);
+    bytes.set(key, at + 8);
+    at += 8 + key.byteLength;
+    if (change.bytes) {
+      bytes.set(change.bytes, at);
+      at += change.bytes.byteLength;
+    }
+  }
+  return bytes;
+};
+
+export const encodeTimers = (changes: readonly TimerChange[]): Uint8Array => {
+  const parts = changes.map((change) => ({ key: encoder.encode(change.key), name: encoder.encode(change.name), dueMs: change.dueMs }));
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + 16 + part.key.byteLength + part.name.byteLength, 0));
+  const view = viewOf(bytes);
+  let at = 0;
+  for (const { key, name, dueMs } of parts) {
+    view.setUint16(at, key.byteLength, true);
+    view.setUint16(at + 2, name.byteLength, true);
+    view.setUint8(at + 4, dueMs === undefined ? 0 : 1);
+    setUint53(view, at + 8, dueMs ?? 0);
+    bytes.set(key, at + 16);
+    bytes.set(name, at + 16 + key.byteLength);
+    at += 16 + key.byteLength + name.byteLength;
+  }
+  return bytes;
+};
+
+export const encodeMeta = (meta: CommitMeta): Uint8Array => {
+  const bytes = new Uint8Array(32);
+  const view = viewOf(bytes);
+  setUint53(view, 0, meta.timeMs);
+  setUint53(view, 8, meta.processed);
+  setUint53(view, 16, meta.nextTimerMs);
+  setUint53(view, 24, meta.failed);
+  return bytes;
+};
+
+const decodePositions = (bytes: Uint8Array): ChannelPosition[] => {
+  const view = viewOf(bytes);
+  const positions: ChannelPosition[] = [];
+  for (let at = 0; at < bytes.byteLength; ) {
+    const position: ChannelPosition = { logId: view.getUint32(at, true), writer: view.getUint32(at + 4, true), low: getUint53(view, at + 8), runs: [] };
+    const count = view.getUint32(at + 16, true);
+    at += 20;
+    for (let run = 0; run < count; run++, at += 16) position.runs.push([getUint53(view, at), getUint53(view, at + 8)]);
+    positions.push(position);
+  }
+  return positions;
+};
+
+const decodeState = (bytes: Uint8Array): StateChange[] => {
+  const view = viewOf(bytes);
+  const changes: StateChange[] = [];
+  for (let at = 0; at < bytes.byteLength; ) {
+    const keyEnd = at + 8 + view.getUint16(at, true);
+    const end = keyEnd + view.getUint32(at + 4, true);
+    if (end > bytes.byteLength) throw corrupt("the state of a commit is cut");
+    changes.push({ key: decoder.decode(bytes.subarray(at + 8, keyEnd)), bytes: view.getUint8(at + 2) === 1 ? bytes.slice(keyEnd, end) : undefined });
+    at = end;
+  }
+  return changes;
+};
+
+const decodeTimers = (bytes: Uint8Array): TimerChange[] => {
+  const view = viewOf(bytes);
+  const changes: TimerChange[] = [];
+  for (let at = 0; at < bytes.byteLength; ) {
+    const keyEnd = at + 16 + view.getUint16(at, true);
+    const end = keyEnd + view.getUint16(at + 2, true);
+    if (end > bytes.byteLength) throw corrupt("the timers of a commit are cut");
+    changes.push({
+      key: decoder.decode(bytes.subarray(at + 16, keyEnd)),
+      name: decoder.decode(bytes.subarray(keyEnd, end)),
+      dueMs: view.getUint8(at + 4) === 1 ? getUint53(view, at + 8) : undefined,
+    });
+    at = end;
+  }
+  return changes;
+};
+
+/** Reads a commit or snapshot block. */
+export const decodeCommit = (block: Uint8Array): Commit => {
+  const header = readBlockHeader(block);
+  let positions: ChannelPosition[] = [];
+  let state: StateChange[] = [];
+  let timers: TimerChange[] = [];
+  let meta: CommitMeta = { timeMs: 0, processed: 0, nextTimerMs: 0, failed: 0 };
+  for (const section of readSections(block, header)) {
+    const bytes = block.subarray(section.start, section.end);
+    if (section.type === commitSection.positions) positions = decodePositions(bytes);
+    else if (section.type === commitSection.state) state = decodeState(bytes);
+    else if (section.type === commitSection.timers) timers = decodeTimers(bytes);
+    else if (section.type === commitSection.meta) {
+      const view = viewOf(bytes);
+      meta = { timeMs: getUint53(view, 0), processed: getUint53(view, 8), nextTimerMs: getUint53(view, 16), failed: getUint53(view, 24) };
+    }
+  }
+  return { header, positions, state, timers, meta };
+};

@@ -1,0 +1,72 @@
+/** What invocations have asked for and no commit has taken yet. An invocation that fails is cut off by the marks taken before it. */
+import { HeadraceError } from "@headrace/sdk";
+import type { TimerChange } from "./commit-format.ts";
+import type { Effect } from "./spec.ts";
+
+export interface Output {
+  readonly stream: string;
+  readonly key: string;
+  readonly device: string;
+  readonly payload: Uint8Array;
+  readonly cause: string;
+}
+export interface OwedEffect {
+  readonly id: string;
+  readonly key: string;
+  readonly device: string;
+  readonly effect: Effect;
+}
+
+export interface LedgerMark {
+  readonly outputs: number;
+  readonly effects: number;
+  readonly timers: number;
+}
+
+const encoder = new TextEncoder();
+const outputBytesMax = 256 * 1024;
+
+/** JSON as it goes into a derived stream; bigint becomes a number when it is safe, else text. */
+export const encodeJson = (value: unknown): Uint8Array => {
+  const text = JSON.stringify(value, (_name, item) => {
+    if (typeof item !== "bigint") return item;
+    return item >= -9007199254740991n && item <= 9007199254740991n ? Number(item) : item.toString();
+  });
+  if (text === undefined) throw new HeadraceError("HR_STATE_INVALID", `a ${typeof value} cannot be emitted: emit plain data`);
+  const bytes = encoder.encode(text);
+  if (bytes.byteLength > outputBytesMax) {
+    throw new HeadraceError("HR_STATE_INVALID", `an emitted value of ${bytes.byteLength} bytes exceeds the limit of ${outputBytesMax}`);
+  }
+  return bytes;
+};
+
+export class Ledger {
+  outputs: Output[] = [];
+  effects: OwedEffect[] = [];
+  timers: TimerChange[] = [];
+
+  mark(): LedgerMark {
+    return { outputs: this.outputs.length, effects: this.effects.length, timers: this.timers.length };
+  }
+  cut(mark: LedgerMark): void {
+    this.outputs.length = mark.outputs;
+    this.effects.length = mark.effects;
+    this.timers.length = mark.timers;
+  }
+  /** Adds what another ledger holds: an asynchronous invocation keeps its own until it ends. */
+  absorb(other: Ledger): void {
+    this.outputs.push(...other.outputs);
+    this.effects.push(...other.effects);
+    this.timers.push(...other.timers);
+  }
+  take(): { outputs: Output[]; effects: OwedEffect[]; timers: TimerChange[] } {
+    const taken = { outputs: this.outputs, effects: this.effects, timers: this.timers };
+    this.outputs = [];
+    this.effects = [];
+    this.timers = [];
+    return taken;
+  }
+  get isEmpty(): boolean {
+    return this.outputs.length === 0 && this.effects.length === 0 && this.timers.length === 0;
+  }
+}

@@ -1,0 +1,319 @@
+/**
+ * A task: one function or operator on one partition (DESIGN: exactly-once, precisely). Pure: blocks go in, the blocks of commits come out.
+ *
+ * Synchronous handlers run a block as one optimistic batch; if one throws, the batch is dropped, its keys are put back and it runs again
+ * carefully, event by event. Asynchronous handlers run concurrently across keys and in order per key (async-runner.ts).
+ */
+import { systemStreams } from "@headrace/sdk";
+import { EventBlockReader } from "../block/event-reader.ts";
+import { AsyncRunner } from "./async-runner.ts";
+import { CommitBuilder, packSnapshot, payloadText } from "./commit-builder.ts";
+import { type CommitMeta, decodeCommit } from "./commit-format.ts";
+import type { DecodedEvent } from "./decoded-event.ts";
+import { BlockDecoder } from "./decoder.ts";
+import { LedgerInvocation } from "./invocation.ts";
+import { type Cell, KeyedState } from "./keyed-state.ts";
+import { encodeJson, Ledger, type LedgerMark } from "./ledger.ts";
+import { type ChannelPosition, Positions } from "./positions.ts";
+import type { TaskHost, TaskInput, TaskSpec } from "./spec.ts";
+import { Timers } from "./timers.ts";
+
+/** A commit as the host appends it. */
+export interface PreparedCommit {
+  readonly blocks: Uint8Array[];
+  /** Sequence of its last journal block. */
+  readonly journalSequence: number;
+  readonly meta: CommitMeta;
+}
+
+type BatchResult = "done" | "failed" | "asynchronous";
+
+export class Task {
+  readonly spec: TaskSpec;
+  readonly host: TaskHost;
+  readonly state: KeyedState;
+  readonly positions = new Positions();
+  readonly timers = new Timers();
+  readonly ledger = new Ledger();
+  #builder: CommitBuilder | undefined;
+  #invocation: LedgerInvocation;
+  #async: AsyncRunner | undefined;
+  #batch = 0;
+  #moved = false;
+  /** Events consumed so far, and those whose handler failed; both part of every commit. */
+  processed = 0;
+  failed = 0;
+
+  constructor(spec: TaskSpec, host: TaskHost) {
+    this.spec = spec;
+    this.host = host;
+    this.state = new KeyedState(spec.initialState);
+    this.#invocation = new LedgerInvocation(spec, this.ledger);
+    if (spec.asynchronous) this.#async = new AsyncRunner(this);
+  }
+
+  // Recovery: newest snapshot, then the journal behind it, then input from the position.
+
+  /** Takes a snapshot's or a commit's block; in order of their sequence. */
+  restore(block: Uint8Array): void {
+    const commit = decodeCommit(block);
+    for (const { key, bytes } of commit.state) this.state.load(key, bytes);
+    for (const { key, name, dueMs } of commit.timers) {
+      if (dueMs === undefined) this.timers.remove(key, name);
+      else this.timers.set(key, name, dueMs);
+    }
+    if (commit.positions.length > 0 || commit.meta.timeMs > 0) {
+      this.positions.restore(commit.positions);
+      this.processed = commit.meta.processed;
+      this.failed = commit.meta.failed;
+    }
+  }
+
+  /** Ends the recovery. @param ends next sequence of each log that the task writes, by log id */
+  begin(ends: ReadonlyMap<number, number>): void {
+    this.#builder = new CommitBuilder(this.spec, this.host, ends);
+  }
+
+  // Work.
+
+  /** Handles the events of one block of an input; blocks of a channel come in order. */
+  deliver(inputIndex: number, block: Uint8Array): void {
+    const reader = new EventBlockReader(block);
+    const { header } = reader;
+    const position = this.positions.channel(header.logId, header.writer);
+    const end = header.sequence + header.recordCount;
+    if (end <= position.low) return;
+    if (this.#async) {
+      this.#async.deliver(inputIndex, reader, position);
+      return;
+    }
+    let result = this.#runBatch(inputIndex, reader, position, false);
+    if (result === "failed") result = this.#runBatch(inputIndex, new EventBlockReader(block), position, true);
+    if (result === "asynchronous") {
+      this.#async = new AsyncRunner(this);
+      this.#async.deliver(inputIndex, new EventBlockReader(block), position);
+      return;
+    }
+    Positions.done(position, header.sequence, end);
+    this.#moved = true;
+  }
+
+  #runBatch(inputIndex: number, reader: EventBlockReader, position: ChannelPosition, careful: boolean): BatchResult {
+    const input = this.spec.inputs[inputIndex];
+    const { header } = reader;
+    const { onEvent, initialState } = this.spec;
+    const invocation = this.#invocation;
+    const decoder = new BlockDecoder(reader, input, this.spec, this.host);
+    const cells: (Cell | undefined)[] = [];
+    const touched: Cell[] = [];
+    const batch = ++this.#batch;
+    const mark = this.ledger.mark();
+    const nowMs = this.host.nowMs();
+    let processed = 0;
+    let failed = 0;
+    while (reader.next()) {
+      const sequence = reader.sequence;
+      if (reader.repeated || Positions.isDone(position, sequence) || !decoder.isMine()) continue;
+      processed++;
+      const event = decoder.decode();
+      if (!event) {
+        this.reject(this.ledger, input, reader, decoder);
+        continue;
+      }
+      let cell: Cell | undefined;
+      if (initialState) {
+        cell = cells[reader.keyIndex];
+        if (!cell?.live) {
+          cell = this.state.open(event.key);
+          cells[reader.keyIndex] = cell;
+        }
+        if (cell.batch !== batch) {
+          cell.batch = batch;
+          touched.push(cell);
+        }
+      }
+      const before = careful ? this.ledger.mark() : undefined;
+      invocation.begin(event.key, event.device, nowMs, cell?.value, header.logId, header.writer, sequence);
+      try {
+        const result = onEvent(event, invocation, inputIndex);
+        invocation.ended = true;
+        if (isThenable(result)) {
+          this.#drop(mark, touched);
+          result.then(undefined, () => undefined);
+          this.#invocation = new LedgerInvocation(this.spec, this.ledger);
+          return "asynchronous";
+        }
+        if (cell) cell.value = invocation.state;
+        if (cell && careful) this.state.complete(cell);
+      } catch (error) {
+        invocation.ended = true;
+        if (!before) {
+          this.#drop(mark, touched);
+          return "failed";
+        }
+        if (cell) this.state.restore(cell);
+        this.ledger.cut(before);
+        this.deadLetter(this.ledger, input, reader.payload, event, positionText(header, sequence), error);
+        failed++;
+      }
+    }
+    if (!careful) {
+      try {
+        for (const cell of touched) this.state.complete(cell);
+      } catch {
+        // Which event broke the state shows when each is completed by itself.
+        this.#drop(mark, touched);
+        return "failed";
+      }
+    }
+    this.applyTimers(mark);
+    this.processed += processed;
+    this.failed += failed;
+    return "done";
+  }
+
+  /** Forgets what a batch did. Keys that were completed before it stay as they were completed. */
+  #drop(mark: LedgerMark, touched: readonly Cell[]): void {
+    this.ledger.cut(mark);
+    for (const cell of touched) this.state.restore(cell);
+  }
+
+  /** Fires the timers that are due. `nowMs` says that all input up to then has been delivered. Bounded: returns true when more are due. */
+  advance(nowMs: number, timersMax = 1000): boolean {
+    const { onTimer } = this.spec;
+    for (let fired = 0; fired < timersMax; fired++) {
+      const timer = this.timers.takeDue(nowMs);
+      if (!timer) return false;
+      this.#moved = true;
+      const mark = this.ledger.mark();
+      this.ledger.timers.push({ key: timer.key, name: timer.name, dueMs: undefined });
+      if (!onTimer) continue;
+      const cell = this.state.open(timer.key);
+      const invocation = this.#invocation;
+      invocation.begin(timer.key, timer.key, nowMs, cell.value, this.spec.journalLogId, 0, timer.dueMs);
+      try {
+        onTimer(timer.name, timer.dueMs, invocation);
+        cell.value = invocation.state;
+        this.state.complete(cell);
+      } catch (error) {
+        this.state.restore(cell);
+        this.ledger.cut({ ...mark, timers: mark.timers + 1 });
+        this.failed++;
+        this.ledger.outputs.push({
+          stream: systemStreams.deadLetters,
+          key: timer.key,
+          device: timer.key,
+          payload: encodeJson({ function: this.spec.functionName, error: describeError(error), timer: timer.name, dueMs: timer.dueMs, attempts: 1 }),
+          cause: invocation.cause,
+        });
+      }
+      invocation.ended = true;
+      this.applyTimers({ ...mark, timers: mark.timers + 1 });
+    }
+    return (this.timers.nextMs ?? Number.POSITIVE_INFINITY) <= nowMs;
+  }
+
+  /** Puts the timer changes behind `mark` into effect. */
+  applyTimers(mark: LedgerMark): void {
+    for (let at = mark.timers; at < this.ledger.timers.length; at++) {
+      const { key, name, dueMs } = this.ledger.timers[at];
+      if (dueMs === undefined) this.timers.remove(key, name);
+      else this.timers.set(key, name, dueMs);
+    }
+  }
+
+  /** True while asynchronous invocations are under way or wait. */
+  get pendingEvents(): number {
+    return this.#async?.pendingEvents ?? 0;
+  }
+  /** Settles when no invocation is under way. */
+  idle(): Promise<void> {
+    return this.#async?.idle() ?? Promise.resolve();
+  }
+  /** Called by the asynchronous runner when an invocation has ended and something can be committed. */
+  onCompleted: (() => void) | undefined;
+  noteMoved(): void {
+    this.#moved = true;
+  }
+
+  // Failures.
+
+  reject(ledger: Ledger, input: TaskInput, reader: EventBlockReader, decoder: BlockDecoder): void {
+    if (!input.reportsRejected || !decoder.rejection) return;
+    const position = positionText(reader.header, reader.sequence);
+    ledger.outputs.push({
+      stream: systemStreams.rejected,
+      key: reader.key,
+      device: reader.key,
+      payload: encodeJson({ stream: input.stream.name, ...decoder.rejection, ...payloadText(reader.payload), topic: reader.topic, position }),
+      cause: `${this.spec.name}/${position}`,
+    });
+  }
+
+  deadLetter(ledger: Ledger, input: TaskInput, payload: Uint8Array, event: DecodedEvent, position: string, error: unknown): void {
+    const letter = {
+      function: this.spec.functionName,
+      stream: input.stream.name,
+      error: describeError(error),
+      ...payloadText(payload),
+      topic: event.topic,
+      ...(this.spec.initialState && { stateBefore: jsonView(this.state.peek(event.key) ?? this.spec.initialState()) }),
+      attempts: 1,
+      position,
+    };
+    ledger.outputs.push({ stream: systemStreams.deadLetters, key: event.key, device: event.device, payload: encodeJson(letter), cause: `${this.spec.name}/${position}` });
+  }
+
+  // Commit.
+
+  get hasChanges(): boolean {
+    return this.#moved || this.state.hasDirty || !this.ledger.isEmpty;
+  }
+
+  /** Everything since the last call as one atomic append; undefined when nothing has changed. */
+  takeCommit(): PreparedCommit | undefined {
+    if (!this.hasChanges || !this.#builder) return undefined;
+    const meta = this.#meta();
+    const state = this.state.takeDirty().map((cell) => ({ key: cell.key, bytes: cell.bytes }));
+    const blocks = this.#builder.build({ ...this.ledger.take(), positions: this.positions.all(), state, meta });
+    this.#moved = false;
+    return { blocks, journalSequence: this.#builder.journalSequence - 1, meta };
+  }
+
+  #meta(): CommitMeta {
+    return { timeMs: Math.max(1, Math.floor(this.host.nowMs())), processed: this.processed, nextTimerMs: this.timers.nextMs ?? 0, failed: this.failed };
+  }
+
+  /** The whole state as of the last commit taken, which must be durable before the snapshot counts. Only valid right behind {@link takeCommit}. */
+  takeSnapshot(): Uint8Array[] {
+    const sequence = (this.#builder?.journalSequence ?? 0) - 1;
+    return packSnapshot(this.spec, this.host, sequence, { positions: this.positions.all(), state: [...this.state.entries()], timers: this.timers.all(), meta: this.#meta() });
+  }
+}
+
+export const positionText = (header: { logId: number; writer: number }, sequence: number): string => `${header.logId}/${header.writer}/${sequence}`;
+
+export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
+  typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
+
+/** An error, or whatever was thrown, as data; a getter that throws is survived. */
+export const describeError = (error: unknown): { name: string; message: string; stack?: string } => {
+  try {
+    if (error instanceof Error) return { name: String(error.name), message: String(error.message), ...(error.stack && { stack: String(error.stack) }) };
+    return { name: "thrown value", message: typeof error === "string" ? error : (JSON.stringify(error) ?? String(error)) };
+  } catch {
+    return { name: "thrown value", message: "a value that cannot be described" };
+  }
+};
+
+/** A state value for people: Map and Set become arrays of their content. */
+const jsonView = (value: unknown): unknown => {
+  if (value instanceof Map) return [...value].map(([key, item]) => [jsonView(key), jsonView(item)]);
+  if (value instanceof Set) return [...value].map(jsonView);
+  if (ArrayBuffer.isView(value)) return Array.from(value as Uint8Array);
+  if (Array.isArray(value)) return value.map(jsonView);
+  if (typeof value === "object" && value !== null && !(value instanceof Date)) {
+    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, jsonView(item)]));
+  }
+  return value;
+};

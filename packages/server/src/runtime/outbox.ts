@@ -1,0 +1,154 @@
+/** The outbox task on the node's own thread: next to the gateway that sends, with the same task, journal and snapshots as any other. */
+import { outboxHandlers, type PendingCommand, pendingCommands, raisedAlerts, Task, type PreparedCommit } from "@headrace/engine";
+import type { StreamDefinition } from "@headrace/sdk";
+import { checksum, type EmbeddedLog } from "../log/index.ts";
+import { blockText } from "./block-text.ts";
+import { effectsLog, outboxTask, streamLog, type TaskPlan } from "./plan.ts";
+import { Snapshots } from "./snapshots.ts";
+import { TaskDriver, type TaskPort } from "./task-driver.ts";
+import { TaskRunner } from "./task-runner.ts";
+
+export interface OutboxOptions {
+  readonly log: EmbeddedLog;
+  readonly snapshotsFolder: string;
+  /** The streams `effects` (built here) and `command-acks`. */
+  readonly acknowledgements: Omit<StreamDefinition, "schema">;
+  /** Sends a command to the device; "offline" when no session takes it. */
+  readonly deliver: (command: PendingCommand) => "sent" | "offline";
+  readonly onDriver: (driver: TaskDriver) => void;
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** Attempts for a command whose device took it and did not answer: again after this pause, while its deadline lasts. */
+const resendAfterMs = 5000;
+
+export class Outbox {
+  readonly #options: OutboxOptions;
+  readonly driver: TaskDriver;
+  #task: Task | undefined;
+  #runner: TaskRunner | undefined;
+  /** Pending commands by device, with the time of the last attempt that reached a session. */
+  readonly #pending = new Map<string, Map<string, { command: PendingCommand; sentMs: number }>>();
+  #resendTimer: NodeJS.Timeout;
+
+  constructor(options: OutboxOptions) {
+    this.#options = options;
+    const plan: TaskPlan = { ...outboxTask, kind: "check", stream: "effects", partition: 0, partitions: 1, reportsRejected: false };
+    this.driver = new TaskDriver({
+      log: options.log,
+      plan,
+      inputLogs: [effectsLog, streamLog(options.acknowledgements.name, 0)],
+      snapshots: new Snapshots(options.snapshotsFolder, plan.name),
+      early: false,
+      onCommitted: options.onDriver,
+      onFailed: options.onFatal,
+    });
+    this.#resendTimer = setInterval(() => this.#resend(Date.now()), 1000).unref();
+  }
+
+  get pendingCount(): number {
+    let count = 0;
+    for (const commands of this.#pending.values()) count += commands.size;
+    return count;
+  }
+  get activeAlerts(): number {
+    let count = 0;
+    for (const { key } of this.#task?.state.entries() ?? []) count += raisedAlerts(this.#task?.state.peek(key));
+    return count;
+  }
+
+  #send(command: PendingCommand): void {
+    const commands = this.#pending.get(command.device) ?? new Map();
+    this.#pending.set(command.device, commands);
+    commands.set(command.id, { command, sentMs: this.#options.deliver(command) === "sent" ? Date.now() : 0 });
+  }
+
+  /** A device has come and can take commands. */
+  deviceReady(device: string): void {
+    for (const waiting of this.#pending.get(device)?.values() ?? []) {
+      if (this.#options.deliver(waiting.command) === "sent") waiting.sentMs = Date.now();
+    }
+  }
+
+  #resend(nowMs: number): void {
+    for (const commands of this.#pending.values()) {
+      for (const waiting of commands.values()) {
+        if (waiting.sentMs === 0 || nowMs - waiting.sentMs < resendAfterMs) continue;
+        waiting.sentMs = this.#options.deliver(waiting.command) === "sent" ? nowMs : 0;
+      }
+    }
+  }
+
+  async start(): Promise<void> {
+    const port: TaskPort = {
+      start: (from) => {
+        const system = { sources: [], partitions: 1, retain: {}, system: true, columns: [], table: false } as const;
+        const effects: StreamDefinition = { ...system, name: "effects", kind: "derived" };
+        const [effectsId, acknowledgementsId] = from.inputLogIds;
+        const handlers = outboxHandlers(
+          (command) => this.#send(command),
+          (id, device) => {
+            const commands = this.#pending.get(device);
+            commands?.delete(id);
+            if (commands?.size === 0) this.#pending.delete(device);
+          },
+        );
+        const task = new Task(
+          {
+            ...handlers,
+            ...from.plan,
+            inputs: [
+              { stream: effects, logIds: [effectsId], decode: true, reportsRejected: false },
+              { stream: this.#options.acknowledgements, logIds: [acknowledgementsId], decode: true, reportsRejected: true },
+            ],
+            outputs: from.outputLogIds.map(([stream, logId]) => ({ stream, logId })),
+            effectsLogId: from.effectsLogId,
+            journalLogId: from.journalLogId,
+            asynchronous: false,
+            concurrency: 1,
+          },
+          { nowMs: Date.now, checksum, text: blockText(), epoch: from.epoch },
+        );
+        for (const block of from.history) task.restore(block);
+        task.begin(new Map(from.ends));
+        this.#task = task;
+        // What was pending when the node stopped is sent again, with its old id.
+        for (const { key } of task.state.entries()) for (const command of pendingCommands(task.state.peek(key))) this.#send(command);
+        const runner = new TaskRunner(task, (block) => (new DataView(block.buffer, block.byteOffset).getUint32(16, true) === effectsId ? 0 : 1), {
+          commit: (commit: PreparedCommit, snapshot) => this.#commit(task, commit, snapshot),
+          delivered: (byteLength) => this.driver.delivered(byteLength),
+        });
+        this.#runner = runner;
+        const meta = { timeMs: 0, processed: task.processed, failed: task.failed, nextTimerMs: task.timers.nextMs ?? 0 };
+        this.driver.ready({ kind: "ready", task: from.plan.name, positions: positionsOf(task), meta, keys: task.state.size });
+      },
+      block: (block) => this.#runner?.deliver(block),
+      advance: (nowMs) => this.#runner?.advance(nowMs),
+      committed: () => this.#runner?.committed(),
+    };
+    await this.driver.start(port);
+  }
+
+  #commit(task: Task, commit: PreparedCommit, snapshot: Uint8Array[] | undefined): void {
+    this.driver.commit({
+      kind: "commit",
+      task: task.spec.name,
+      ...commit,
+      positions: positionsOf(task),
+      latestArrivalMs: this.#runner?.latestArrivalMs ?? 0,
+      keys: task.state.size,
+      // The command is out already; its record may wait for company.
+      urgent: false,
+      ...(snapshot && { snapshot }),
+    });
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#resendTimer);
+    await this.#runner?.drain();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    this.driver.stop();
+  }
+}
+
+const positionsOf = (task: Task): [number, number, number][] => task.positions.all().map(({ logId, writer, low }) => [logId, writer, low]);

@@ -1,0 +1,151 @@
+/** The runtime of one application: its workers, their tasks and the outbox, and the clock that wakes sleeping tasks. */
+import { join } from "node:path";
+import type { PendingCommand } from "@headrace/engine";
+import { systemStreams } from "@headrace/sdk";
+import type { TaskStatus } from "../control.ts";
+import type { EmbeddedLog } from "../log/index.ts";
+import type { AppOutline, Release } from "./app-bundle.ts";
+import { Outbox } from "./outbox.ts";
+import { inputLogs, planTasks, type TaskPlan, workerOf } from "./plan.ts";
+import { Snapshots } from "./snapshots.ts";
+import { TaskDriver } from "./task-driver.ts";
+import { WorkerHost } from "./worker-host.ts";
+
+export interface RuntimeOptions {
+  readonly log: EmbeddedLog;
+  readonly dataFolder: string;
+  readonly release: Release;
+  readonly deliver: (command: PendingCommand) => "sent" | "offline";
+  readonly onLog: (entry: { level: string; message: string; function: string }) => void;
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** Longest sleep of the timer clock: a bound on what a step of the wall clock can delay. */
+const sleepMsMax = 1000;
+
+export class Runtime {
+  readonly #options: RuntimeOptions;
+  #outline: AppOutline;
+  #drivers: TaskDriver[] = [];
+  #hosts: WorkerHost[] = [];
+  readonly #outbox: Outbox;
+  #timer: NodeJS.Timeout | undefined;
+  #timerDueMs = Number.POSITIVE_INFINITY;
+
+  constructor(options: RuntimeOptions) {
+    this.#options = options;
+    this.#outline = options.release.outline;
+    const acknowledgements = this.#outline.streams.find((stream) => stream.name === systemStreams.acknowledgements);
+    if (!acknowledgements) throw new Error("every application has the stream of acknowledgements");
+    this.#outbox = new Outbox({
+      log: options.log,
+      snapshotsFolder: join(options.dataFolder, "snapshots"),
+      acknowledgements,
+      deliver: options.deliver,
+      onDriver: (driver) => this.#wakeFor(driver),
+      onFatal: options.onFatal,
+    });
+  }
+
+  async start(): Promise<void> {
+    await this.#outbox.start();
+    this.#startRelease(this.#options.release);
+    this.#wakeFor(this.#outbox.driver);
+  }
+
+  #startRelease(release: Release): void {
+    this.#outline = release.outline;
+    const byWorker = new Map<string, TaskPlan[]>();
+    for (const plan of planTasks(release.outline)) byWorker.set(workerOf(plan), [...(byWorker.get(workerOf(plan)) ?? []), plan]);
+    for (const [name, plans] of byWorker) {
+      const drivers = plans.map(
+        (plan): TaskDriver =>
+          new TaskDriver({
+            log: this.#options.log,
+            plan,
+            inputLogs: inputLogs(release.outline, plan.stream, plan.partition),
+            snapshots: new Snapshots(join(this.#options.dataFolder, "snapshots"), plan.name),
+            early: true,
+            onCommitted: (driver) => this.#wakeFor(driver),
+            onFailed: (error) => host.failed(error),
+          }),
+      );
+      const host: WorkerHost = new WorkerHost({ name, bundleUrl: release.bundleUrl, drivers, onLog: this.#options.onLog });
+      this.#drivers.push(...drivers);
+      this.#hosts.push(host);
+      host.start();
+    }
+  }
+
+  /** Replaces the application: the old tasks end with a commit, the new ones go on from there. */
+  async reload(release: Release, deadlineMs = 5000): Promise<void> {
+    const hosts = this.#hosts;
+    this.#hosts = [];
+    this.#drivers = [];
+    await Promise.all(hosts.map((host) => host.close(deadlineMs)));
+    this.#startRelease(release);
+  }
+
+  deviceReady(device: string): void {
+    this.#outbox.deviceReady(device);
+  }
+
+  // Timers: each commit carries its task's next one; the earliest of all is slept for.
+
+  #wakeFor(driver: TaskDriver): void {
+    const { nextTimerMs } = driver.meta;
+    if (nextTimerMs > 0 && nextTimerMs < this.#timerDueMs) this.#sleepUntil(nextTimerMs);
+  }
+  #sleepUntil(dueMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timerDueMs = dueMs;
+    this.#timer = setTimeout(() => this.#wake(), Math.min(sleepMsMax, Math.max(1, dueMs - Date.now())));
+    this.#timer.unref();
+  }
+  #wake(): void {
+    const nowMs = Date.now();
+    this.#timerDueMs = Number.POSITIVE_INFINITY;
+    const drivers = [...this.#drivers, this.#outbox.driver];
+    const due = drivers.filter(({ meta }) => meta.nextTimerMs > 0 && meta.nextTimerMs <= nowMs);
+    if (due.length > 0) {
+      // What was accepted up to now is in open blocks: it goes to the tasks first.
+      this.#options.log.requestFlush();
+      setImmediate(() => setImmediate(() => {
+        for (const driver of due) driver.advance(nowMs);
+      }));
+    }
+    const later = drivers.map(({ meta }) => meta.nextTimerMs).filter((next) => next > nowMs);
+    if (due.length > 0) later.push(nowMs + 50);
+    if (later.length > 0) this.#sleepUntil(Math.min(...later));
+  }
+
+  status(nowMs = Date.now()): TaskStatus[] {
+    return this.#drivers.map((driver) => {
+      const { lagEvents } = driver;
+      return {
+        name: driver.plan.name,
+        function: driver.plan.functionName,
+        stream: driver.plan.stream,
+        state: driver.state,
+        processed: driver.meta.processed,
+        failed: driver.meta.failed,
+        lagEvents,
+        lagMs: lagEvents === 0 ? 0 : Math.max(0, nowMs - (driver.latestArrivalMs || nowMs)),
+        keys: driver.keys,
+      };
+    });
+  }
+
+  get pendingCommands(): number {
+    return this.#outbox.pendingCount;
+  }
+  get activeAlerts(): number {
+    return this.#outbox.activeAlerts;
+  }
+
+  async close(deadlineMs: number): Promise<void> {
+    clearTimeout(this.#timer);
+    await Promise.all(this.#hosts.map((host) => host.close(deadlineMs)));
+    await this.#outbox.close();
+  }
+}

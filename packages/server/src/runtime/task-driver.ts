@@ -1,0 +1,255 @@
+/**
+ * The node's side of a task: recovers it, hands it its input in order, appends its commits, wakes it for its timers. Input comes from the
+ * group as it is written while the task keeps up, and from the log when it is behind; bytes on their way are bounded.
+ */
+import { type BlockHeader, type Channel, type CommitMeta, readBlockHeader } from "@headrace/engine";
+import type { EmbeddedLog } from "../log/index.ts";
+import type { FromWorker, TaskStart } from "./messages.ts";
+import { effectsLog, journalLog, roleOf, streamLog, type TaskPlan } from "./plan.ts";
+import type { Snapshots } from "./snapshots.ts";
+
+/** Where the task runs: a worker thread or this one. */
+export interface TaskPort {
+  start(task: TaskStart): void;
+  block(block: Uint8Array): void;
+  advance(nowMs: number): void;
+  committed(): void;
+}
+
+export interface DriverOptions {
+  readonly log: EmbeddedLog;
+  readonly plan: TaskPlan;
+  readonly inputLogs: readonly string[];
+  readonly snapshots: Snapshots;
+  /** Hands blocks over before they are durable; never for what acts on the outside. */
+  readonly early: boolean;
+  readonly onCommitted: (driver: TaskDriver) => void;
+  /** The task cannot go on as it is: run it again from its journal. */
+  readonly onFailed: (error: unknown) => void;
+}
+
+type CommitMessage = Extract<FromWorker, { kind: "commit" }>;
+
+const bytesInFlightMax = 8 * 1024 * 1024;
+const readBytes = 1024 * 1024;
+/** A commit that nobody waits for lets the next input group carry it. */
+const quietLingerMs = 4;
+
+interface Cursor extends Channel {
+  next: number;
+}
+
+export class TaskDriver {
+  readonly plan: TaskPlan;
+  readonly #options: DriverOptions;
+  readonly #cursors = new Map<string, Cursor>();
+  readonly #cancel: (() => void)[] = [];
+  #port: TaskPort | undefined;
+  #inputIds: number[] = [];
+  #journalId = 0;
+  #ready = false;
+  #behind = true;
+  #pumping = false;
+  #bytesInFlight = 0;
+  #starts = 0;
+  state: "running" | "restarting" | "failed" = "restarting";
+  meta: CommitMeta = { timeMs: 0, processed: 0, nextTimerMs: 0, failed: 0 };
+  /** Committed low-water marks by `logId/writer`. */
+  committed = new Map<string, number>();
+  latestArrivalMs = 0;
+  keys = 0;
+
+  constructor(options: DriverOptions) {
+    this.#options = options;
+    this.plan = options.plan;
+  }
+
+  /** Reads snapshot and journal and starts the task in `port`. */
+  async start(port: TaskPort): Promise<void> {
+    this.stop();
+    const attempt = ++this.#starts;
+    const { log, plan, snapshots } = this.#options;
+    const open = async (name: string): Promise<number> => (await log.open(name, roleOf(name))).id;
+    this.#journalId = await open(journalLog(plan.name));
+    this.#inputIds = await Promise.all(this.#options.inputLogs.map(open));
+    const outputLogIds = await Promise.all(plan.outputs.map(async (stream) => [stream, await open(streamLog(stream, 0))] as const));
+    const effectsLogId = await open(effectsLog);
+    const journal = { logId: this.#journalId, writer: this.#journalId };
+    const epoch = await log.fence(journal);
+    const snapshot = snapshots.load();
+    const history: Uint8Array[] = snapshot ? [...snapshot.blocks] : [];
+    const journalEnd = log.endSequence(journal);
+    for (let at = snapshot ? snapshot.sequence + 1 : 0; at < journalEnd; ) {
+      const blocks = await log.read(journal, at, 16 * readBytes);
+      history.push(...blocks);
+      const last = readBlockHeader(blocks[blocks.length - 1]);
+      at = last.sequence + last.recordCount;
+    }
+    const written = [this.#journalId, effectsLogId, ...outputLogIds.map(([, logId]) => logId)];
+    const ends = written.map((logId) => [logId, log.endSequence({ logId, writer: this.#journalId })] as const);
+    for (const [logId] of ends) if (logId !== this.#journalId) await this.#fenceTo(epoch, { logId, writer: this.#journalId });
+    const startAt = this.#inputIds.flatMap((logId) => log.channels(logId).map(({ writer, endSequence }) => [logId, writer, endSequence] as const));
+    if (attempt !== this.#starts) return;
+    this.#port = port;
+    port.start({ plan, epoch, inputLogIds: this.#inputIds, outputLogIds, effectsLogId, journalLogId: this.#journalId, ends, history, startAt });
+  }
+
+  /** Raises the epoch of an output channel to the journal's, so that a zombie is refused there as well. */
+  async #fenceTo(epoch: number, channel: Channel): Promise<void> {
+    while ((await this.#options.log.fence(channel)) < epoch);
+  }
+
+  /** The task has recovered and tells where it stands. */
+  ready(message: Extract<FromWorker, { kind: "ready" }>): void {
+    this.meta = message.meta;
+    this.keys = message.keys;
+    this.#setCommitted(message.positions);
+    for (const [logId, writer, next] of message.positions) this.#cursors.set(`${logId}/${writer}`, { logId, writer, next });
+    this.#ready = true;
+    this.#behind = true;
+    this.state = "running";
+    const { log, early } = this.#options;
+    for (const logId of this.#inputIds) {
+      this.#cancel.push(early ? log.watchEarly(logId, (block, header) => this.#offer(block, header)) : log.watch(logId, () => void this.#fallBehind()));
+    }
+    void this.#pump();
+  }
+
+  #cursor(channel: Channel): Cursor {
+    const name = `${channel.logId}/${channel.writer}`;
+    let cursor = this.#cursors.get(name);
+    if (!cursor) {
+      cursor = { logId: channel.logId, writer: channel.writer, next: 0 };
+      this.#cursors.set(name, cursor);
+    }
+    return cursor;
+  }
+
+  /** Takes a block as it is written, if the task is just there; otherwise it will be read from the log. */
+  #offer(block: Uint8Array, header: BlockHeader): void {
+    const cursor = this.#cursor(header);
+    if (this.#behind || this.#pumping || cursor.next !== header.sequence || this.#bytesInFlight > bytesInFlightMax) {
+      this.#behind = true;
+      if (!this.#pumping) setImmediate(() => void this.#pump());
+      return;
+    }
+    this.#push(cursor, block.slice(), header);
+  }
+
+  #push(cursor: Cursor, block: Uint8Array, header: BlockHeader): void {
+    cursor.next = header.sequence + header.recordCount;
+    this.#bytesInFlight += block.byteLength;
+    this.#port?.block(block);
+  }
+
+  #fallBehind(): void {
+    this.#behind = true;
+    if (!this.#pumping) void this.#pump();
+  }
+
+  /** Hands over from the log until the task is at its end or has enough. */
+  async #pump(): Promise<void> {
+    if (this.#pumping || !this.#ready) return;
+    this.#pumping = true;
+    const attempt = this.#starts;
+    try {
+      for (;;) {
+        const behind = this.#furthestBehind();
+        if (!behind) {
+          this.#behind = false;
+          return;
+        }
+        if (this.#bytesInFlight > bytesInFlightMax) return;
+        const blocks = await this.#options.log.read(behind, behind.next, readBytes);
+        if (attempt !== this.#starts) return;
+        for (const block of blocks) this.#push(behind, block, readBlockHeader(block));
+        if (blocks.length === 0) return;
+      }
+    } catch (error) {
+      this.#options.onFailed(error);
+    } finally {
+      this.#pumping = false;
+    }
+  }
+
+  #furthestBehind(): Cursor | undefined {
+    for (const logId of this.#inputIds) {
+      for (const channel of this.#options.log.channels(logId)) {
+        const cursor = this.#cursor(channel);
+        if (cursor.next < channel.startSequence) cursor.next = channel.startSequence;
+        if (cursor.next < channel.endSequence) return cursor;
+      }
+    }
+    return undefined;
+  }
+
+  delivered(byteLength: number): void {
+    this.#bytesInFlight -= byteLength;
+    if (this.#behind && this.#bytesInFlight <= bytesInFlightMax / 2) void this.#pump();
+  }
+
+  /** Appends a commit; the task learns when it is durable. */
+  commit(message: CommitMessage): void {
+    const attempt = this.#starts;
+    this.#options.log.append(message.blocks, message.urgent ? 0 : quietLingerMs).then(
+      () => {
+        if (attempt !== this.#starts) return;
+        this.meta = message.meta;
+        this.keys = message.keys;
+        this.latestArrivalMs = message.latestArrivalMs;
+        this.#setCommitted(message.positions);
+        this.#port?.committed();
+        this.#options.onCommitted(this);
+        if (message.snapshot) void this.#writeSnapshot(message.journalSequence, message.snapshot, message.positions);
+      },
+      (error) => {
+        if (attempt === this.#starts) this.#options.onFailed(error);
+      },
+    );
+  }
+
+  #setCommitted(positions: readonly (readonly [number, number, number])[]): void {
+    for (const [logId, writer, low] of positions) {
+      this.committed.set(`${logId}/${writer}`, low);
+      this.#options.log.hold(this.plan.name, { logId, writer }, low);
+    }
+  }
+
+  async #writeSnapshot(sequence: number, blocks: readonly Uint8Array[], positions: CommitMessage["positions"]): Promise<void> {
+    try {
+      const keptFrom = await this.#options.snapshots.write(sequence, blocks);
+      if (keptFrom < 0) return;
+      this.#options.log.trim({ logId: this.#journalId, writer: this.#journalId }, keptFrom + 1);
+      if (!this.#options.early) for (const [logId, writer, low] of positions) if (this.#isEffects(logId)) this.#options.log.trim({ logId, writer }, low);
+    } catch (error) {
+      process.emitWarning(`the snapshot of ${this.plan.name} could not be written: ${String(error)}`);
+    }
+  }
+  #isEffects(logId: number): boolean {
+    return this.#options.log.list("effects/").some((info) => info.id === logId);
+  }
+
+  /** Fires timers up to `nowMs`, or up to the input that the task has when it is behind. */
+  advance(nowMs: number): void {
+    if (this.#ready) this.#port?.advance(this.#behind ? Math.min(nowMs, this.latestArrivalMs) : nowMs);
+  }
+
+  /** Events that are stored and not yet committed by this task. */
+  get lagEvents(): number {
+    let lag = 0;
+    for (const logId of this.#inputIds) {
+      for (const { writer, endSequence } of this.#options.log.channels(logId)) lag += endSequence - (this.committed.get(`${logId}/${writer}`) ?? 0);
+    }
+    return lag;
+  }
+
+  stop(): void {
+    this.#starts++;
+    this.#ready = false;
+    this.#port = undefined;
+    this.#bytesInFlight = 0;
+    this.#cursors.clear();
+    for (const cancel of this.#cancel.splice(0)) cancel();
+    this.state = "restarting";
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * Runs a Task: delivers blocks, takes commits when a turn ends, keeps at most two of them on the way, and takes snapshots when the journal
+ * has outgrown the state. The same for a worker thread and for the system tasks on the node's own thread.
+ */
+import type { PreparedCommit, Task } from "@headrace/engine";
+
+/** Commits on their way to the log; the next one grows meanwhile. */
+const commitsInFlightMax = 2;
+/** Asynchronous events under way above which delivery waits. */
+const pendingEventsMax = 4096;
+const snapshotBytesMin = 1024 * 1024;
+
+export interface RunnerOutput {
+  commit(commit: PreparedCommit, snapshot: Uint8Array[] | undefined, urgent: boolean): void;
+  delivered(byteLength: number): void;
+}
+
+export class TaskRunner {
+  readonly task: Task;
+  readonly #output: RunnerOutput;
+  readonly #inputOf: (block: Uint8Array) => number;
+  #waiting: Uint8Array[] = [];
+  #inFlight = 0;
+  #commitAsked = false;
+  #journalBytes = 0;
+  #advanceToMs = 0;
+  latestArrivalMs = 0;
+
+  constructor(task: Task, inputOf: (block: Uint8Array) => number, output: RunnerOutput) {
+    this.task = task;
+    this.#output = output;
+    this.#inputOf = inputOf;
+    task.onCompleted = () => {
+      this.#deliverWaiting();
+      this.#askCommit();
+    };
+  }
+
+  deliver(block: Uint8Array): void {
+    if (this.#waiting.length > 0 || this.task.pendingEvents > pendingEventsMax) this.#waiting.push(block);
+    else this.#deliverNow(block);
+    this.#askCommit();
+  }
+
+  #deliverNow(block: Uint8Array): void {
+    this.task.deliver(this.#inputOf(block), block);
+    const latestMs = new DataView(block.buffer, block.byteOffset).getUint32(48, true) + new DataView(block.buffer, block.byteOffset).getUint32(52, true) * 4294967296;
+    if (latestMs > this.latestArrivalMs) this.latestArrivalMs = latestMs;
+    this.#output.delivered(block.byteLength);
+  }
+
+  #deliverWaiting(): void {
+    while (this.#waiting.length > 0 && this.task.pendingEvents <= pendingEventsMax) this.#deliverNow(this.#waiting.shift() as Uint8Array);
+  }
+
+  /** All input up to `nowMs` has been handed over: timers that are due fire. */
+  advance(nowMs: number): void {
+    this.#advanceToMs = Math.max(this.#advanceToMs, nowMs);
+    if (this.#waiting.length > 0) return;
+    const more = this.task.advance(this.#advanceToMs);
+    this.#askCommit();
+    if (more) setImmediate(() => this.advance(this.#advanceToMs));
+  }
+
+  /** A commit is durable. */
+  committed(): void {
+    this.#inFlight--;
+    if (this.task.hasChanges) this.#askCommit();
+  }
+
+  #askCommit(): void {
+    if (this.#commitAsked) return;
+    this.#commitAsked = true;
+    setImmediate(() => {
+      this.#commitAsked = false;
+      this.#commit();
+    });
+  }
+
+  #commit(): void {
+    if (this.#inFlight >= commitsInFlightMax) return;
+    const urgent = !this.task.ledger.isEmpty;
+    const commit = this.task.takeCommit();
+    if (!commit) return;
+    this.#inFlight++;
+    for (const block of commit.blocks) this.#journalBytes += block.byteLength;
+    let snapshot: Uint8Array[] | undefined;
+    if (this.#journalBytes > Math.max(snapshotBytesMin, 2 * this.task.state.byteLength)) {
+      snapshot = this.task.takeSnapshot();
+      this.#journalBytes = 0;
+    }
+    this.#output.commit(commit, snapshot, urgent);
+  }
+
+  /** Waits for what is under way, then takes the last commit. */
+  async drain(): Promise<void> {
+    while (this.#waiting.length > 0 || this.task.pendingEvents > 0) {
+      await this.task.idle();
+      this.#deliverWaiting();
+    }
+    this.#inFlight = 0;
+    this.#commit();
+  }
+}

@@ -26,6 +26,7 @@ describe("a planted violation", () => {
       { path: "packages/sdk/src/a.test.ts", text: `describe.concurrent.${"skip"}("a", () => {});` },
     ],
     "no type error is silenced": [{ path: "bench/src/a.ts", text: `// @ts-${"ignore"}` }],
+    "no path of one machine": [{ path: "packages/server/a.ts", text: `import "/${"home"}/me/a.ts";` }],
     "the engine has no ambient time or randomness": [
       { path: "packages/engine/src/a.ts", text: "const at = Date.now();" },
       { path: "packages/engine/src/b.ts", text: "const at = new globalThis.Date();" },

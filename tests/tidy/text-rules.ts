@@ -16,6 +16,8 @@ const unfinished = new RegExp(`\\b(TO${"DO"}|FIX${"ME"}|X${"XX"})\\b`);
 const narrowed = /\b(test|it|describe)(\.[a-z]+)*\.(only|skip)\(/;
 const silenced = new RegExp(`@ts-(${"ignore"}|${"nocheck"})`);
 
+const machinePath = /["'`]\/(home|root|Users|work)\//;
+
 /** Biome's noRestrictedGlobals sees `Date` and `setTimeout`, but neither of these spellings. */
 const ambient =
   /\bMath\.random\(|\bglobalThis\.(Date|setTimeout|setInterval|performance|crypto)\b|\bDate\.now\(|\bnew Date\(\)/;
@@ -38,6 +40,11 @@ export const textRules: readonly Rule[] = [
     name: "no type error is silenced",
     appliesTo: isTypeScript,
     check: (text) => linesMatching(text, silenced),
+  },
+  {
+    name: "no path of one machine",
+    appliesTo: isTypeScript,
+    check: (text) => linesMatching(text, machinePath),
   },
   {
     name: "the engine has no ambient time or randomness",

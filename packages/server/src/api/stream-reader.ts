@@ -44,6 +44,8 @@ interface Cursor {
 const readBytesMax = 256 * 1024;
 /** Logs and channels are looked for again this often while a stream is followed: a reload may add partitions, a restart writers. */
 const refreshMs = 2_000;
+/** And this often while there is nothing to watch. */
+const searchMs = 200;
 
 /** Events of one block from `fromSequence` on, without repeats. */
 function* eventsOf(
@@ -128,7 +130,8 @@ export class StreamReader {
       let refreshedMs = performance.now();
       while (!signal.aborted) {
         dirty = false;
-        if (performance.now() - refreshedMs > refreshMs) {
+        const pauseMs = cursors.size === 0 ? searchMs : refreshMs;
+        if (performance.now() - refreshedMs >= pauseMs) {
           await refresh(false);
           refreshedMs = performance.now();
         }
@@ -142,7 +145,7 @@ export class StreamReader {
         }
         if (found || dirty) continue;
         await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, refreshMs);
+          const timer = setTimeout(resolve, pauseMs);
           wake = () => {
             clearTimeout(timer);
             resolve();

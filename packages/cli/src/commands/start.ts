@@ -1,0 +1,86 @@
+/** headrace start: runs an application. */
+import { type Command, Option } from "commander";
+import { dataFolderDefault } from "../client/connection.ts";
+import { type Display, jsonDisplay, linesDisplay, terminalDisplay } from "../display/display.ts";
+import { onInterrupt } from "../node/interrupt.ts";
+import { type RunOptions, runNode } from "../node/run-node.ts";
+import { UsageError } from "../output/errors.ts";
+import { duration, examples, type Output, positiveNumber, wholeNumber } from "./options.ts";
+
+/** Options of `start` and `dev`. */
+export interface NodeOptions {
+  readonly data: string;
+  readonly host: string;
+  readonly mqttPort: number;
+  readonly httpPort: number;
+  readonly gateways?: number;
+  readonly fleet?: string | true;
+  readonly devices?: number;
+  readonly rate?: number;
+  readonly seed?: string;
+}
+
+interface StartOptions extends NodeOptions {
+  readonly duration?: number;
+  readonly json?: boolean;
+}
+
+const port = wholeNumber(0, 65_535);
+
+/** Adds what `start` and `dev` have in common. */
+export const withNode = (command: Command): Command =>
+  command
+    .argument("[app]", "application: a file, or a folder with app.ts", ".")
+    .option("--data <folder>", "data folder, made if it does not exist", dataFolderDefault)
+    .option("--host <address>", "address to listen on; 0.0.0.0 is every network", "127.0.0.1")
+    .option("--mqtt-port <port>", "port for MQTT; 0 takes a free one", port, 1883)
+    .option("--http-port <port>", "port for the HTTP API; 0 takes a free one", port, 8080)
+    .option("--gateways <n>", "gateway threads on the MQTT port", wholeNumber(1, 64))
+    .option("--fleet [file]", "simulate devices; default: fleet.ts beside the application")
+    .option("--devices <n>", "simulated devices, instead of what the fleet says", wholeNumber(1, 100_000))
+    .option("--rate <n>", "messages per second of each simulated device", positiveNumber)
+    .option("--seed <text>", "seed of the simulated devices");
+
+/** The options of a run; what makes no sense together is refused. */
+export function runOptionsOf(app: string, options: NodeOptions): Omit<RunOptions, "frames"> {
+  const { data: dataFolder, fleet, ...rest } = options;
+  for (const name of ["devices", "rate", "seed"] as const) {
+    if (options[name] !== undefined && fleet === undefined) throw new UsageError(`--${name} needs --fleet`);
+  }
+  return { ...rest, app, dataFolder, ...(fleet !== undefined && { fleet }) };
+}
+
+function displayFor(json: boolean, { out, err }: Output): Display {
+  if (json) return jsonDisplay(out, err);
+  return process.stdout.isTTY ? terminalDisplay(out, () => process.stdout.columns) : linesDisplay(out);
+}
+
+export function addStart(program: Command, output: Output): void {
+  withNode(program.command("start"))
+    .summary("run an application")
+    .description(
+      "Runs an application: MQTT gateway, log, functions, tables and HTTP API in this process. Ctrl-C drains and stops.",
+    )
+    .addOption(
+      new Option("--duration <duration>", "stop by itself and print a summary object as last line").argParser(duration),
+    )
+    .option("--json", "print one JSON object a second")
+    .addHelpText(
+      "after",
+      examples(
+        "headrace start",
+        "headrace start examples/factory --fleet",
+        "headrace start --fleet --devices 1000 --rate 5 --duration 30s --json",
+        "headrace start --host 0.0.0.0 --data /var/lib/headrace",
+      ),
+    )
+    .action(async (app: string, { json = false, duration: durationMs, ...options }: StartOptions) => {
+      const run = { ...runOptionsOf(app, options), ...(durationMs !== undefined && { durationMs }), frames: true };
+      const display = displayFor(json, output);
+      using interrupt = onInterrupt((text) => display.note(text));
+      const { startNode } = await import("@headrace/server");
+      const summary = await runNode(run, { startNode, display, interrupted: interrupt.signal });
+      if (summary) output.out(`${JSON.stringify(summary)}\n`);
+      else if (!json) output.out("stopped\n");
+    });
+}

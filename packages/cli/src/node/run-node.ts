@@ -1,0 +1,131 @@
+/** Runs a node with or without a fleet until it is told to stop: what `start` and `dev` share. */
+import { join } from "node:path";
+import type { HeadraceNode, NodeStatus, startNode } from "@headrace/server";
+import type { Display } from "../display/display.ts";
+import { Frames, type Summary, summaryOf } from "../display/frame.ts";
+import { fleetFile, type RunningFleet, startFleetThread } from "./fleet.ts";
+
+export interface RunOptions {
+  readonly app: string;
+  readonly dataFolder: string;
+  readonly host: string;
+  readonly mqttPort: number;
+  readonly httpPort: number;
+  readonly gateways?: number;
+  readonly fleet?: string | true;
+  readonly devices?: number;
+  readonly rate?: number;
+  readonly seed?: string;
+  /** Stops by itself, drained, with a summary. */
+  readonly durationMs?: number;
+  /** False: no frames, as in `dev`. */
+  readonly frames: boolean;
+}
+
+export interface RunDependencies {
+  readonly startNode: typeof startNode;
+  readonly display: Display;
+  /** Aborted by the first Ctrl-C. */
+  readonly interrupted: AbortSignal;
+  /** Called when everything runs. */
+  readonly onStarted?: (node: HeadraceNode) => void;
+}
+
+const frameMs = 1000;
+/** How long a run with a duration waits until everything stored is processed. */
+const drainMs = 10_000;
+/** Ctrl-C: fleet and node together stay under 5 s. */
+const closeMs = 2_500;
+
+const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener("abort", done);
+  });
+
+const isDrained = ({ stored, processed, tasks }: NodeStatus): boolean =>
+  processed >= stored && tasks.every(({ lagEvents }) => lagEvents === 0);
+
+/** Waits until every function has processed everything stored; gives the last status. */
+async function drained(node: HeadraceNode, signal: AbortSignal): Promise<NodeStatus> {
+  const deadline = performance.now() + drainMs;
+  for (;;) {
+    const status = await node.status();
+    if (isDrained(status) || signal.aborted || performance.now() > deadline) return status;
+    await sleep(100);
+  }
+}
+
+/** Runs until the duration is over, the signal aborts, or the node ends; the summary when there was a duration. */
+export async function runNode(options: RunOptions, dependencies: RunDependencies): Promise<Summary | undefined> {
+  const { app, dataFolder, host, durationMs } = options;
+  const { display, interrupted } = dependencies;
+  const fleetPath = options.fleet === undefined ? undefined : fleetFile(app, options.fleet);
+  const node = await dependencies.startNode({
+    app,
+    dataFolder,
+    host,
+    mqttPort: options.mqttPort,
+    httpPort: options.httpPort,
+    ...(options.gateways !== undefined && { gateways: options.gateways }),
+    log: (line) => display.note(line),
+  });
+  let firstAlertSeconds: number | null = null;
+  node.onAlert((alert) => {
+    if (alert.state === "raised") firstAlertSeconds ??= performance.now() / 1000;
+    display.alert(alert);
+  });
+  let fleet: RunningFleet | undefined;
+  let summary: Summary | undefined;
+  let ended = false;
+  const over = new AbortController();
+  const stop = AbortSignal.any([interrupted, over.signal]);
+  const closed = node.closed.finally(() => {
+    ended = true;
+    over.abort();
+  });
+  closed.catch(() => {});
+
+  try {
+    const startMs = performance.now();
+    const { application } = await node.status();
+    display.begin({ application, dataFolder: node.dataFolder, apiUrl: node.apiUrl, mqttUrl: node.mqttUrl });
+    if (fleetPath !== undefined) {
+      const { devices, rate, seed } = options;
+      fleet = await startFleetThread(fleetPath, {
+        // The fleet is on this machine; an address that means "all" cannot be called.
+        host: host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host,
+        port: node.mqttPort,
+        stateFile: join(node.dataFolder, "fleet-epoch"),
+        ...(devices !== undefined && { devices }),
+        ...(rate !== undefined && { rate }),
+        ...(seed !== undefined && { seed }),
+      });
+    }
+    dependencies.onStarted?.(node);
+    const timer = durationMs === undefined ? undefined : setTimeout(() => over.abort(), durationMs);
+    const frames = new Frames(startMs);
+    while (!stop.aborted) {
+      await sleep(frameMs, stop);
+      if (!options.frames || ended) continue;
+      display.frame(frames.next(await node.status(), fleet?.snapshot, performance.now()));
+    }
+    clearTimeout(timer);
+    const counters = await fleet?.stop();
+    fleet = undefined;
+    if (durationMs !== undefined && !ended)
+      summary = summaryOf(await drained(node, interrupted), counters, firstAlertSeconds);
+  } finally {
+    display.end();
+    fleet?.terminate();
+    if (!ended) await node.close({ deadlineMs: closeMs });
+  }
+  await closed;
+  return summary;
+}

@@ -1,7 +1,7 @@
 /** The runtime of one application: its workers, their tasks and the outbox, and the clock that wakes sleeping tasks. */
 import { join } from "node:path";
 import type { PendingCommand } from "@headrace/engine";
-import { systemStreams } from "@headrace/sdk";
+import { HeadraceError, systemStreams } from "@headrace/sdk";
 import type { TaskStatus } from "../control.ts";
 import type { EmbeddedLog } from "../log/index.ts";
 import type { AppOutline, Release } from "./app-bundle.ts";
@@ -22,6 +22,8 @@ export interface RuntimeOptions {
 
 /** Longest sleep of the timer clock: a bound on what a step of the wall clock can delay. */
 const sleepMsMax = 1000;
+/** A release whose tasks need longer to load and recover is taken for broken. */
+const beginDeadlineMs = 60_000;
 
 export class Runtime {
   readonly #options: RuntimeOptions;
@@ -51,6 +53,18 @@ export class Runtime {
     await this.#outbox.start();
     this.#startRelease(this.#options.release);
     this.#wakeFor(this.#outbox.driver);
+    await this.#begun();
+  }
+
+  /** Waits until every task stands where it begins. @throws HR_APP_LOAD_FAILED naming the tasks that do not come up */
+  async #begun(): Promise<void> {
+    const { promise: late, resolve } = Promise.withResolvers<"late">();
+    const timer = setTimeout(() => resolve("late"), beginDeadlineMs);
+    const outcome = await Promise.race([Promise.all(this.#drivers.map((driver) => driver.begun)), late]);
+    clearTimeout(timer);
+    if (outcome !== "late") return;
+    const waiting = this.#drivers.filter(({ state }) => state !== "running").map(({ plan }) => plan.name);
+    throw new HeadraceError("HR_APP_LOAD_FAILED", `these tasks did not start within ${beginDeadlineMs / 1000} s: ${waiting.join(", ")}`);
   }
 
   #startRelease(release: Release): void {
@@ -84,6 +98,7 @@ export class Runtime {
     this.#drivers = [];
     await Promise.all(hosts.map((host) => host.close(deadlineMs)));
     this.#startRelease(release);
+    await this.#begun();
   }
 
   deviceReady(device: string): void {

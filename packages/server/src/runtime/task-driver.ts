@@ -52,6 +52,7 @@ export class TaskDriver {
   #pumping = false;
   #bytesInFlight = 0;
   #starts = 0;
+  readonly #begun = Promise.withResolvers<void>();
   state: "running" | "restarting" | "failed" = "restarting";
   meta: CommitMeta = { timeMs: 0, processed: 0, nextTimerMs: 0, failed: 0 };
   /** Committed low-water marks by `logId/writer`. */
@@ -91,6 +92,8 @@ export class TaskDriver {
     const startAt = this.#inputIds.flatMap((logId) => log.channels(logId).map(({ writer, endSequence }) => [logId, writer, endSequence] as const));
     if (attempt !== this.#starts) return;
     this.#port = port;
+    // A task with a journal has begun long ago.
+    if (history.length > 0 || !this.#options.early) this.#begun.resolve();
     port.start({ plan, epoch, inputLogIds: this.#inputIds, outputLogIds, effectsLogId, journalLogId: this.#journalId, ends, history, startAt });
   }
 
@@ -123,6 +126,11 @@ export class TaskDriver {
       this.#cursors.set(name, cursor);
     }
     return cursor;
+  }
+
+  /** Settles once the place where the task begins is durable: only then may its input be acknowledged. */
+  get begun(): Promise<void> {
+    return this.#begun.promise;
   }
 
   /** Takes a block as it is written, if the task is just there; otherwise it will be read from the log. */
@@ -198,6 +206,7 @@ export class TaskDriver {
         this.keys = message.keys;
         this.latestArrivalMs = message.latestArrivalMs;
         this.#setCommitted(message.positions);
+        this.#begun.resolve();
         this.#port?.committed();
         this.#options.onCommitted(this);
         if (message.snapshot) void this.#writeSnapshot(message.journalSequence, message.snapshot, message.positions);

@@ -1,0 +1,227 @@
+/**
+ * Wires a node: log, gateway, runtime, lake and API, in the order in which a message passes them, and closes them in the same order.
+ * Nothing else knows more than one station.
+ */
+import { randomUUID } from "node:crypto";
+import { rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { MessageChannel } from "node:worker_threads";
+import type { PendingCommand } from "@headrace/engine";
+import type { StreamDefinition } from "@headrace/sdk";
+import { AlertFeed } from "./alert-feed.ts";
+import { type Api, startApi } from "./api/index.ts";
+import type { Control, NodeStatus } from "./control.ts";
+import { type Gateway, startGateway } from "./gateway/index.ts";
+import { type Lake, openLake } from "./lake/index.ts";
+import { EmbeddedLog, lockFolder, serveLog } from "./log/index.ts";
+import { metricsText } from "./metrics.ts";
+import type { HeadraceNode, StartOptions } from "./node.ts";
+import { redriveDeadLetter } from "./redrive.ts";
+import { type AppOutline, loadApp, Runtime, streamLog } from "./runtime/index.ts";
+import { openRpc } from "./threads/index.ts";
+import { version } from "./version.ts";
+
+const mqttPortDefault = 1883;
+const httpPortDefault = 8080;
+
+/** Streams as stations know them: the schema stays with the functions. */
+const streamsOf = (outline: AppOutline): StreamDefinition[] => outline.streams.map(({ hasSchema: _hasSchema, ...stream }) => stream);
+
+/**
+ * Starts a node.
+ * @throws HR_DATA_FOLDER_LOCKED, HR_DATA_FOLDER_UNUSABLE, HR_BLOCK_CORRUPT, HR_APP_LOAD_FAILED, HR_APP_INVALID, HR_PORT_IN_USE
+ */
+export const startNode = async (options: StartOptions): Promise<HeadraceNode> => {
+  const dataFolder = resolve(options.dataFolder);
+  const host = options.host ?? "127.0.0.1";
+  const say = options.log ?? (() => undefined);
+  const startedAtMs = Date.now();
+  const closed = Promise.withResolvers<void>();
+  closed.promise.catch(() => undefined);
+  const undo: (() => unknown)[] = [];
+  let runtime: Runtime | undefined;
+  let gateway: Gateway | undefined;
+
+  try {
+    const lock = lockFolder(dataFolder);
+    undo.push(() => lock[Symbol.dispose]());
+    const releases = join(dataFolder, "releases");
+    let release = await loadApp(options.app, releases);
+    const fatal = (error: unknown): void => {
+      say({ level: "error", message: `the node stops: ${error instanceof Error ? error.message : String(error)}` });
+      closed.reject(error);
+    };
+    const log = await EmbeddedLog.open({ folder: dataFolder, onFatal: fatal });
+    undo.push(() => log.close());
+    if (log.recoveredCut) say({ level: "warn", message: `a torn group at the end of segment ${log.recoveredCut.segment}, byte ${log.recoveredCut.offset}, was cut; nothing in it was acknowledged` });
+
+    const deliver = (command: PendingCommand): "sent" | "offline" => {
+      const { id, name, args, deadlineMs, device } = command;
+      const payload = Buffer.from(JSON.stringify({ id, name, args, deadline: deadlineMs }));
+      const messageExpirySeconds = Math.max(1, Math.ceil((deadlineMs - Date.now()) / 1000));
+      const properties = { responseTopic: `devices/${device}/commands/${id}/ack`, correlationData: Buffer.from(id) };
+      return gateway?.deliver(device, `devices/${device}/commands/${name}`, payload, { qos: 1, properties, messageExpirySeconds }) ?? "offline";
+    };
+    runtime = new Runtime({ log, dataFolder, release, deliver, onLog: say, onFatal: fatal });
+    const feed = new AlertFeed();
+    await feed.start(log);
+    undo.push(() => feed.close());
+    await applyRetention(log, release.outline);
+    undo.push(() => runtime?.close(3000));
+    await runtime.start();
+
+    gateway = await startGateway({ log, streams: streamsOf(release.outline), host, port: options.mqttPort ?? mqttPortDefault, gateways: options.gateways ?? 1 });
+    const openGateway = gateway;
+    undo.push(() => openGateway.close({ deadlineMs: 2000 }));
+    gateway.onDeviceReady((device) => runtime?.deviceReady(device));
+
+    const lakeLog = new MessageChannel();
+    serveLog(log, lakeLog.port1);
+    const lake = await openLake({
+      folder: join(dataFolder, "lake"),
+      logPort: lakeLog.port2,
+      streams: release.outline.streams.map(({ name, partitions, kind, columns, table, retain }) => ({
+        name,
+        partitions: kind === "derived" ? 1 : partitions,
+        columns,
+        table,
+        ...(retain.ageMs !== undefined && { retainAgeMs: retain.ageMs }),
+      })),
+    });
+    undo.push(() => lake[Symbol.asyncDispose]());
+    lake.onTrimmable((channels) => {
+      for (const { logId, writer, beforeSequence } of channels) log.hold("lake", { logId, writer }, beforeSequence);
+    });
+
+    const baseline = new Map(runtime.status().map(({ name, processed }) => [name, processed]));
+    const status = async (): Promise<NodeStatus> => nodeStatus({ dataFolder, startedAtMs, mqttUrl, apiUrl: api?.url ?? "", outline: release.outline, log, gateway: openGateway, runtime, lake, feed, baseline });
+    const control: Control = {
+      submit: (events, idempotencyKey) => openGateway.submit(events, idempotencyKey),
+      status,
+      query: (sql, limits) => lake.query(sql, limits),
+      metrics: async () => metricsText(await status()),
+      redrive: (sequence, place) => redriveDeadLetter(log, openGateway, sequence, place),
+    };
+    const controlChannel = new MessageChannel();
+    openRpc(controlChannel.port1, control as never);
+    const apiLog = new MessageChannel();
+    serveLog(log, apiLog.port1);
+    const mqttUrl = `mqtt://${host}:${gateway.port}`;
+    const api: Api = await startApi({
+      controlPort: controlChannel.port2,
+      logPort: apiLog.port2,
+      host,
+      port: options.httpPort ?? httpPortDefault,
+      tokenFile: join(dataFolder, "api-token"),
+      streams: release.outline.streams.map(({ name, partitions, kind }) => ({ name, partitions: kind === "derived" ? 1 : partitions })),
+    });
+    undo.push(() => api[Symbol.asyncDispose]());
+    const nodeFile = join(dataFolder, "node.json");
+    writeFileSync(nodeFile, `${JSON.stringify({ pid: process.pid, instance: randomUUID(), apiUrl: api.url, mqttUrl })}\n`);
+    undo.push(() => rmSync(nodeFile, { force: true }));
+
+    let closing: Promise<void> | undefined;
+    const close = async (): Promise<void> => {
+      // API and gateway stop taking in first, then what is stored is worked off, then the log closes.
+      for (const step of [() => api[Symbol.asyncDispose](), () => openGateway.close({ deadlineMs: 1500 }), () => runtime?.close(2000), () => lake[Symbol.asyncDispose]()]) {
+        await Promise.resolve(step()).catch((error) => say({ level: "error", message: `while stopping: ${String(error)}` }));
+      }
+      feed.close();
+      await log.close();
+      rmSync(nodeFile, { force: true });
+      lock[Symbol.dispose]();
+      closed.resolve();
+    };
+    return {
+      mqttPort: gateway.port,
+      httpPort: api.port,
+      apiUrl: api.url,
+      mqttUrl,
+      dataFolder,
+      get files() {
+        return release.files;
+      },
+      status,
+      onAlert: (listener) => feed.onAlert(listener),
+      reload: async () => {
+        const next = await loadApp(options.app, releases);
+        if (next.id === release.id) return;
+        release = next;
+        await applyRetention(log, next.outline);
+        openGateway.setStreams(streamsOf(next.outline));
+        await runtime?.reload(next);
+      },
+      closed: closed.promise,
+      close: () => (closing ??= close()),
+    };
+  } catch (error) {
+    for (const step of undo.reverse()) await Promise.resolve(step()).catch(() => undefined);
+    throw error;
+  }
+};
+
+const applyRetention = async (log: EmbeddedLog, outline: AppOutline): Promise<void> => {
+  for (const { name, partitions, kind, retain } of outline.streams) {
+    for (let partition = 0; partition < (kind === "derived" ? 1 : partitions); partition++) {
+      log.setRetention((await log.open(streamLog(name, partition), "stream")).id, retain);
+    }
+  }
+};
+
+interface StatusParts {
+  readonly dataFolder: string;
+  readonly startedAtMs: number;
+  readonly mqttUrl: string;
+  readonly apiUrl: string;
+  readonly outline: AppOutline;
+  readonly log: EmbeddedLog;
+  readonly gateway: Gateway;
+  readonly runtime: Runtime | undefined;
+  readonly lake: Lake;
+  readonly feed: AlertFeed;
+  readonly baseline: ReadonlyMap<string, number>;
+}
+
+const nodeStatus = (parts: StatusParts): NodeStatus => {
+  const { outline, log, gateway, runtime, lake, feed } = parts;
+  const tasks = runtime?.status() ?? [];
+  const counts = gateway.stats();
+  const logMetrics = log.metrics();
+  const lakeStats = lake.stats();
+  const storedOf = (name: string): number => log.list(`stream/${name}/`).reduce((sum, { id }) => sum + log.channels(id).reduce((inner, { endSequence }) => inner + endSequence, 0), 0);
+  return {
+    version,
+    application: outline.name,
+    startedAtMs: parts.startedAtMs,
+    dataFolder: parts.dataFolder,
+    mqttUrl: parts.mqttUrl,
+    apiUrl: parts.apiUrl,
+    connections: counts.connections,
+    streams: outline.streams.map(({ name, partitions }) => ({ name, partitions, stored: storedOf(name) })),
+    tasks,
+    stored: counts.stored,
+    processed: processedSince(outline, tasks, parts.baseline),
+    repeated: counts.repeated,
+    refused: counts.refused,
+    rejected: storedOf("rejected"),
+    alerts: { ...feed.alerts, active: runtime?.activeAlerts ?? 0 },
+    commands: { ...feed.commands, pending: runtime?.pendingCommands ?? 0 },
+    lake: { rows: lakeStats.rows, files: lakeStats.files, bytes: lakeStats.bytes, lagRows: lakeStats.lagRows },
+    log: { syncs: logMetrics.syncs, syncMsP50: logMetrics.syncMsP50, syncMsP99: logMetrics.syncMsP99, walBytes: logMetrics.walBytes },
+  };
+};
+
+/** Events of source streams that every subscribed function has committed since this start. */
+const processedSince = (outline: AppOutline, tasks: NodeStatus["tasks"], baseline: ReadonlyMap<string, number>): number => {
+  let processed = 0;
+  for (const stream of outline.streams) {
+    if (stream.kind !== "source" || stream.system) continue;
+    const perFunction = new Map<string, number>();
+    for (const task of tasks) {
+      if (task.stream !== stream.name) continue;
+      perFunction.set(task.function, (perFunction.get(task.function) ?? 0) + task.processed - (baseline.get(task.name) ?? 0));
+    }
+    if (perFunction.size > 0) processed += Math.min(...perFunction.values());
+  }
+  return processed;
+};

@@ -1,0 +1,6 @@
+/**
+ * The Headrace node. The way of a message: gateway/ → log/ → runtime/ → log/ → gateway/ and lake/; api/ asks, compose.ts wires.
+ */
+export { startNode } from "./compose.ts";
+export type { Control, NodeStatus, QueryResult, SubmittedEvent, TaskStatus } from "./control.ts";
+export type { AlertNotice, HeadraceNode, StartOptions } from "./node.ts";

@@ -1,0 +1,46 @@
+/** Client ids in use: a second connection under the same id ends the first (MQTT 5.0 §3.1.4). */
+import { randomUUID } from "node:crypto";
+import { reasonCodes } from "@headrace/mqtt";
+
+interface Client {
+  readonly clientId: string;
+  end(reasonCode: number, reason: string): void;
+}
+
+export class Clients {
+  readonly #byId = new Map<string, Client>();
+  /** No wills are published then: the devices have not gone, the node has. */
+  isShuttingDown = false;
+  /** Called with each id that is claimed here: other gateway threads let go of it. */
+  onClaimed: ((clientId: string) => void) | undefined;
+
+  get count(): number {
+    return this.#byId.size;
+  }
+
+  newId(): string {
+    return `hr-${randomUUID()}`;
+  }
+
+  claim(client: Client): void {
+    const { clientId } = client;
+    this.takeOver(clientId);
+    this.#byId.set(clientId, client);
+    this.onClaimed?.(clientId);
+  }
+
+  /** Ends the connection that holds this id, if there is one. */
+  takeOver(clientId: string): void {
+    const before = this.#byId.get(clientId);
+    this.#byId.delete(clientId);
+    before?.end(reasonCodes.sessionTakenOver, "another connection uses this client id");
+  }
+
+  release(client: Client): void {
+    if (this.#byId.get(client.clientId) === client) this.#byId.delete(client.clientId);
+  }
+
+  endAll(reasonCode: number, reason: string): void {
+    for (const client of [...this.#byId.values()]) client.end(reasonCode, reason);
+  }
+}

@@ -1,0 +1,54 @@
+/** A message on its way to subscribers: encoded at most once per version, QoS and retain flag. */
+import {
+  type EncodedPublish,
+  encodePublishTemplate,
+  type ProtocolVersion,
+  type PublishProperties,
+} from "@headrace/mqtt";
+
+export class FanOutMessage {
+  readonly topic: string;
+  readonly topicBytes: Uint8Array;
+  /** A copy: it stays valid. */
+  readonly payload: Uint8Array;
+  readonly qos: 0 | 1;
+  readonly retain: boolean;
+  readonly properties: PublishProperties;
+  /** Client that published it; undefined for the node. */
+  readonly publisher: string | undefined;
+  readonly #encoded: (EncodedPublish | undefined)[] = [];
+
+  constructor(message: {
+    topic: string;
+    topicBytes: Uint8Array;
+    payload: Uint8Array;
+    qos: 0 | 1;
+    retain: boolean;
+    properties: PublishProperties;
+    publisher: string | undefined;
+  }) {
+    this.topic = message.topic;
+    this.topicBytes = message.topicBytes;
+    this.payload = message.payload;
+    this.qos = message.qos;
+    this.retain = message.retain;
+    this.properties = message.properties;
+    this.publisher = message.publisher;
+  }
+
+  /** The packet with a place for its identifier. `identifiers` are those of the subscriptions (version 5). */
+  encode(version: ProtocolVersion, qos: 0 | 1, retain: boolean, identifiers: readonly number[]): EncodedPublish {
+    const { topicBytes: topic, payload } = this;
+    if (version === 5 && identifiers.length > 0) {
+      const properties = { ...this.properties, subscriptionIdentifiers: [...identifiers] };
+      return encodePublishTemplate({ version, topic, payload, qos, retain, properties });
+    }
+    const variant = (version === 5 ? 4 : 0) | (qos << 1) | (retain ? 1 : 0);
+    let encoded = this.#encoded[variant];
+    if (!encoded) {
+      encoded = encodePublishTemplate({ version, topic, payload, qos, retain, properties: this.properties });
+      this.#encoded[variant] = encoded;
+    }
+    return encoded;
+  }
+}

@@ -1,0 +1,114 @@
+/** One message of an MQTT client: to its streams, to the retained messages, to the subscribers. */
+
+import { recordFlag } from "@headrace/engine";
+import type { PublishProperties } from "@headrace/mqtt";
+import { reasonCodes } from "@headrace/mqtt";
+import { type Envelope, envelopeOf } from "./envelope.ts";
+import type { FanOut } from "./fan-out.ts";
+import { FanOutMessage } from "./fan-out-message.ts";
+import type { Ingest, Publisher } from "./ingest.ts";
+import type { Retained } from "./retained.ts";
+import type { Route } from "./routes.ts";
+import { Key } from "./stream-state.ts";
+
+/** Answers of {@link Intake.take} below the refusals, which are reason codes of 0x80 and above. */
+export const taken = {
+  /** Nothing had to be stored. */
+  done: 0,
+  /** It is, or repeats, part of the open group: acknowledge it with the group. */
+  withGroup: 1,
+} as const;
+
+const plain: Envelope = { properties: undefined, deviceEpoch: -1, deviceSequence: -1, userProperties: undefined };
+
+export class Intake {
+  readonly #ingest: Ingest;
+  readonly #fanOut: FanOut;
+  readonly #retained: Retained;
+  readonly #sequencedDevicesMax: number;
+
+  constructor(parts: { ingest: Ingest; fanOut: FanOut; retained: Retained; sequencedDevicesMax: number }) {
+    this.#ingest = parts.ingest;
+    this.#fanOut = parts.fanOut;
+    this.#retained = parts.retained;
+    this.#sequencedDevicesMax = parts.sequencedDevicesMax;
+  }
+
+  /** Takes a message whose topic the policy allows. `sent` is undefined when it has no properties. */
+  take(
+    route: Route,
+    publisher: Publisher,
+    clientId: string,
+    qos: 0 | 1,
+    retain: boolean,
+    duplicate: boolean,
+    arrivalMs: number,
+    source: Uint8Array,
+    start: number,
+    end: number,
+    sent: PublishProperties | undefined,
+  ): number {
+    const targets = qos === 0 ? route.targets : route.durableTargets;
+    let envelope = plain;
+    if (sent !== undefined) {
+      const read = envelopeOf(sent);
+      if (typeof read === "string") return reasonCodes.payloadFormatInvalid;
+      envelope = read;
+    }
+    if (retain && !this.#retained.hasRoom(route.topic, end - start)) return reasonCodes.quotaExceeded;
+    const { properties, deviceEpoch, deviceSequence } = envelope;
+    const flags = qos | (retain ? recordFlag.retain : 0) | (duplicate ? recordFlag.duplicate : 0);
+    let isNew = targets.length === 0;
+    for (const target of targets) {
+      const { stream } = target;
+      if (
+        deviceSequence >= 0 &&
+        stream.marks.size >= this.#sequencedDevicesMax &&
+        !stream.marks.has(target.device ?? publisher.device.text)
+      ) {
+        return reasonCodes.quotaExceeded;
+      }
+    }
+    for (const target of targets) {
+      const key = target.stream.keyHeader === undefined ? undefined : headerKey(envelope, target.stream.keyHeader);
+      if (
+        this.#ingest.accept(
+          target,
+          publisher,
+          key,
+          flags,
+          arrivalMs,
+          source,
+          start,
+          end,
+          properties,
+          deviceEpoch,
+          deviceSequence,
+        )
+      )
+        isNew = true;
+    }
+    if (isNew && (retain || this.#fanOut.wants(route))) {
+      const payload = new Uint8Array(source.subarray(start, end));
+      const { topic, topicBytes } = route;
+      const message = new FanOutMessage({
+        topic,
+        topicBytes,
+        payload,
+        qos,
+        retain,
+        properties: sent ?? {},
+        publisher: clientId,
+      });
+      if (retain) this.#retained.store(message, arrivalMs);
+      if (retain || targets.length > 0) this.#fanOut.whenDurable(message);
+      else this.#fanOut.deliver(message, this.#fanOut.subscribers.of(route));
+    }
+    return targets.length > 0 || retain ? taken.withGroup : taken.done;
+  }
+}
+
+const headerKey = (envelope: Envelope, name: string): Key | undefined => {
+  const value = envelope.userProperties?.find(([header]) => header === name)?.[1];
+  return value === undefined ? undefined : new Key(value);
+};

@@ -1,0 +1,157 @@
+/** Retained messages: the last one per topic, durable in the log `retained`, held in memory, compacted as it grows. */
+import { EventBlockReader, encodeProperties, InternedString, recordFlag } from "@headrace/engine";
+import { matchesFilter, utf8 } from "@headrace/mqtt";
+import { FanOutMessage } from "./fan-out-message.ts";
+import type { Ingest } from "./ingest.ts";
+import type { PartitionWriter } from "./partition-writer.ts";
+
+interface Kept {
+  readonly message: FanOutMessage;
+  readonly arrivalMs: number;
+  readonly bytes: number;
+}
+
+const overheadBytes = 64;
+/** Below this the log is not worth compacting. */
+const compactBytesMin = 1024 * 1024;
+const noClient = new InternedString("");
+
+export interface RetainedOptions {
+  readonly messagesMax: number;
+  readonly bytesMax: number;
+  /** Says that records of the log below a sequence are no longer needed. */
+  readonly trim: (beforeSequence: number) => void;
+}
+
+export class Retained {
+  readonly #ingest: Ingest;
+  readonly #writer: PartitionWriter;
+  readonly #options: RetainedOptions;
+  readonly #byTopic = new Map<string, Kept>();
+  #bytes = 0;
+  /** Bytes written since the log began with a copy of everything. */
+  #logBytes = 0;
+  #copyEnd = -1;
+  #copyStart = 0;
+
+  constructor(ingest: Ingest, writer: PartitionWriter, options: RetainedOptions) {
+    this.#ingest = ingest;
+    this.#writer = writer;
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#byTopic.size;
+  }
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Whether a message of this size may be retained; removing one (empty payload) always may. */
+  hasRoom(topic: string, payloadBytes: number): boolean {
+    if (payloadBytes === 0) return true;
+    const old = this.#byTopic.get(topic);
+    const count = this.#byTopic.size + (old ? 0 : 1);
+    const bytes = this.#bytes - (old?.bytes ?? 0) + topic.length + payloadBytes + overheadBytes;
+    return count <= this.#options.messagesMax && bytes <= this.#options.bytesMax;
+  }
+
+  /** Writes a message into the open group; {@link apply} it when that is durable. */
+  store(message: FanOutMessage, arrivalMs: number): void {
+    const topic = new InternedString(message.topic);
+    const { contentType, responseTopic, correlationData, payloadFormat, userProperties, messageExpirySeconds } =
+      message.properties;
+    const properties = encodeProperties({
+      ...(contentType !== undefined && { contentType }),
+      ...(responseTopic !== undefined && { responseTopic }),
+      ...(correlationData !== undefined && { correlationData }),
+      ...(payloadFormat !== undefined && { payloadFormat }),
+      ...(messageExpirySeconds !== undefined && { messageExpirySeconds }),
+      ...(userProperties && { userProperties }),
+    });
+    const flags = message.qos | recordFlag.retain;
+    this.#logBytes += message.payload.byteLength + overheadBytes;
+    this.#ingest.append(
+      this.#writer,
+      topic,
+      topic,
+      noClient,
+      flags,
+      arrivalMs,
+      message.payload,
+      0,
+      message.payload.byteLength,
+      properties,
+      -1,
+      -1,
+    );
+  }
+
+  /** Makes a durable message the topic's retained one; an empty payload removes it (MQTT 5.0 §3.3.1.3). */
+  apply(message: FanOutMessage, arrivalMs: number): void {
+    const old = this.#byTopic.get(message.topic);
+    if (old) this.#bytes -= old.bytes;
+    this.#byTopic.delete(message.topic);
+    if (message.payload.byteLength === 0) return;
+    const bytes = message.topic.length + message.payload.byteLength + overheadBytes;
+    this.#byTopic.set(message.topic, { message, arrivalMs, bytes });
+    this.#bytes += bytes;
+  }
+
+  /** Takes what a block of the log holds: at start, oldest first. */
+  restore(block: Uint8Array): void {
+    const reader = new EventBlockReader(block);
+    while (reader.next()) {
+      const { messageExpirySeconds, contentType, responseTopic, correlationData, userProperties, payloadFormat } =
+        reader.properties();
+      const message = new FanOutMessage({
+        topic: reader.topic,
+        topicBytes: utf8(reader.topic),
+        payload: reader.payload.slice(),
+        qos: reader.qos === 0 ? 0 : 1,
+        retain: true,
+        publisher: undefined,
+        properties: {
+          ...(messageExpirySeconds !== undefined && { messageExpirySeconds }),
+          ...(contentType !== undefined && { contentType }),
+          ...(responseTopic !== undefined && { responseTopic }),
+          ...(correlationData !== undefined && { correlationData }),
+          ...(userProperties && { userProperties }),
+          ...(payloadFormat !== undefined && { payloadFormat: payloadFormat === 1 ? 1 : 0 }),
+        },
+      });
+      this.#logBytes += message.payload.byteLength + overheadBytes;
+      this.apply(message, reader.arrivalMs);
+    }
+  }
+
+  /** Messages whose topic matches `filter` and that have not expired. */
+  matching(filter: string, nowMs: number): FanOutMessage[] {
+    const found: FanOutMessage[] = [];
+    const isLive = ({ message, arrivalMs }: Kept): boolean => {
+      const expirySeconds = message.properties.messageExpirySeconds;
+      return expirySeconds === undefined || nowMs < arrivalMs + expirySeconds * 1000;
+    };
+    if (!/[+#]/.test(filter)) {
+      const kept = this.#byTopic.get(filter);
+      return kept && isLive(kept) ? [kept.message] : [];
+    }
+    for (const [topic, kept] of this.#byTopic)
+      if (matchesFilter(filter, topic) && isLive(kept)) found.push(kept.message);
+    return found;
+  }
+
+  /** After a group, with nothing open: starts or ends a compaction. The copy follows everything that it copies, so it may be cut anywhere. */
+  compact(stored: boolean): void {
+    if (this.#copyEnd >= 0) {
+      if (stored && this.#writer.sequence >= this.#copyEnd) this.#options.trim(this.#copyStart);
+      this.#copyEnd = -1;
+      return;
+    }
+    if (!stored || this.#logBytes < compactBytesMin || this.#logBytes < this.#bytes * 2) return;
+    this.#copyStart = this.#writer.sequence;
+    this.#logBytes = 0;
+    for (const { message, arrivalMs } of this.#byTopic.values()) this.store(message, arrivalMs);
+    this.#copyEnd = this.#copyStart + this.#byTopic.size;
+  }
+}

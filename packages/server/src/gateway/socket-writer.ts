@@ -1,0 +1,60 @@
+/** Bytes to one socket, coalesced: one write per turn, one buffer used again while the socket keeps up. */
+import type { Socket } from "node:net";
+import { type EncodedPublish, writePublish } from "@headrace/mqtt";
+
+const startBytes = 512;
+const keptBytes = 64 * 1024;
+
+export class SocketWriter {
+  readonly #socket: Socket;
+  readonly #flushLater: (writer: SocketWriter) => void;
+  #buffer = Buffer.allocUnsafeSlow(startBytes);
+  #length = 0;
+  #asked = false;
+
+  constructor(socket: Socket, flushLater: (writer: SocketWriter) => void) {
+    this.#socket = socket;
+    this.#flushLater = flushLater;
+  }
+
+  /** Bytes that the socket has not taken. */
+  get backlogBytes(): number {
+    return this.#length + this.#socket.writableLength;
+  }
+
+  write(bytes: Uint8Array): void {
+    const at = this.#reserve(bytes.byteLength);
+    this.#buffer.set(bytes, at);
+  }
+
+  publish(template: EncodedPublish, packetId: number): void {
+    const at = this.#reserve(template.bytes.byteLength);
+    writePublish(this.#buffer, at, template, packetId);
+  }
+
+  #reserve(byteLength: number): number {
+    const at = this.#length;
+    const needed = at + byteLength;
+    if (needed > this.#buffer.byteLength) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#buffer.byteLength * 2));
+      this.#buffer.copy(grown, 0, 0, at);
+      this.#buffer = grown;
+    }
+    this.#length = needed;
+    if (!this.#asked) {
+      this.#asked = true;
+      this.#flushLater(this);
+    }
+    return at;
+  }
+
+  flush(): void {
+    this.#asked = false;
+    if (this.#length === 0 || this.#socket.destroyed) return;
+    this.#socket.write(this.#buffer.subarray(0, this.#length));
+    // The kernel has taken all when nothing is left over; otherwise the socket keeps the buffer.
+    if (this.#socket.writableLength > 0) this.#buffer = Buffer.allocUnsafeSlow(startBytes);
+    else if (this.#buffer.byteLength > keptBytes) this.#buffer = Buffer.allocUnsafeSlow(startBytes);
+    this.#length = 0;
+  }
+}

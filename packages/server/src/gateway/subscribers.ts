@@ -1,0 +1,87 @@
+/** Who is subscribed to what, and the list of receivers of a topic, worked out when subscriptions change. */
+import { type Subscription, SubscriptionTree } from "@headrace/mqtt";
+import type { FanOutMessage } from "./fan-out-message.ts";
+import type { Route } from "./routes.ts";
+
+/** Takes messages: a connection, or another gateway thread. */
+export interface Receiver {
+  readonly clientId: string;
+  /** Device that the receiver is: its identity, else its client id. */
+  readonly deviceId: string;
+  /** False when the message was neither written nor queued. */
+  receive(message: FanOutMessage, delivery: Delivery): boolean;
+}
+
+/** One receiver's side of a topic: what its matching subscriptions say together. */
+export interface Delivery {
+  readonly receiver: Receiver;
+  readonly qos: 0 | 1;
+  readonly retainAsPublished: boolean;
+  /** True when every matching subscription says No Local. */
+  readonly noLocal: boolean;
+  readonly identifiers: readonly number[];
+  /** The filters that match. */
+  readonly filters: readonly string[];
+}
+
+interface Entry {
+  readonly receiver: Receiver;
+  readonly subscription: Subscription;
+}
+
+export class Subscribers {
+  readonly #tree = new SubscriptionTree<Entry>();
+  readonly #entries = new Map<Receiver, Map<string, Entry>>();
+
+  get count(): number {
+    return this.#tree.size;
+  }
+
+  add(receiver: Receiver, subscription: Subscription): void {
+    this.remove(receiver, subscription.filter);
+    const entry = { receiver, subscription };
+    const own = this.#entries.get(receiver) ?? new Map<string, Entry>();
+    this.#entries.set(receiver, own);
+    own.set(subscription.filter, entry);
+    this.#tree.add(subscription.filter, entry);
+  }
+
+  remove(receiver: Receiver, filter: string): void {
+    const own = this.#entries.get(receiver);
+    const entry = own?.get(filter);
+    if (!own || !entry) return;
+    own.delete(filter);
+    if (own.size === 0) this.#entries.delete(receiver);
+    this.#tree.remove(filter, entry);
+  }
+
+  /** The receivers of a route; costs one comparison while no subscription changes. */
+  of(route: Route): readonly Delivery[] {
+    if (route.deliveriesVersion !== this.#tree.version) {
+      route.deliveriesVersion = this.#tree.version;
+      route.deliveries = this.match(route.topic);
+    }
+    return route.deliveries;
+  }
+
+  /** The receivers of a topic, each once. */
+  match(topic: string): Delivery[] {
+    const byReceiver = new Map<Receiver, Subscription[]>();
+    this.#tree.match(topic, ({ receiver, subscription }) => {
+      const own = byReceiver.get(receiver);
+      if (own) own.push(subscription);
+      else byReceiver.set(receiver, [subscription]);
+    });
+    return [...byReceiver].map(([receiver, subscriptions]) => deliveryOf(receiver, subscriptions));
+  }
+}
+
+/** Overlapping subscriptions are one delivery at the highest QoS with all identifiers (MQTT 5.0 §3.3.4). */
+export const deliveryOf = (receiver: Receiver, subscriptions: readonly Subscription[]): Delivery => ({
+  receiver,
+  qos: subscriptions.some(({ qos }) => qos === 1) ? 1 : 0,
+  retainAsPublished: subscriptions.some((subscription) => subscription.retainAsPublished),
+  noLocal: subscriptions.every((subscription) => subscription.noLocal),
+  identifiers: subscriptions.flatMap(({ identifier }) => (identifier === undefined ? [] : [identifier])),
+  filters: subscriptions.map(({ filter }) => filter),
+});

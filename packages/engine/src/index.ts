@@ -6,14 +6,23 @@ export * from "./block/header.ts";
 export * from "./block/properties.ts";
 export * from "./keys.ts";
 export * from "./log/port.ts";
-export * from "./task/commit-format.ts";
+export {
+  type CommandEnded,
+  outboxHandlers,
+  outboxInput,
+  type PendingCommand,
+  pendingCommands,
+  raisedAlerts,
+  type SendCommand,
+} from "./operators/outbox.ts";
+export { tumblingHandlers } from "./operators/tumbling.ts";
 export { failureStreams } from "./task/commit-builder.ts";
+export * from "./task/commit-format.ts";
 export { timeOf } from "./task/decoder.ts";
+export { describeError } from "./task/failure.ts";
+export { functionHandlers, isAsyncHandler, type LogSink } from "./task/function-handlers.ts";
 export { type ChannelPosition, Positions, windowEventsMax } from "./task/positions.ts";
 export * from "./task/spec.ts";
-export { describeError, type PreparedCommit, Task } from "./task/task.ts";
+export { type PreparedCommit, Task } from "./task/task.ts";
 export { matchPattern, topicParams } from "./task/topic-params.ts";
 export { decodeValue, encodeValue } from "./value/codec.ts";
-export { functionHandlers, isAsyncHandler, type LogSink } from "./task/function-handlers.ts";
-export { type CommandEnded, outboxHandlers, outboxInput, type PendingCommand, pendingCommands, raisedAlerts, type SendCommand } from "./operators/outbox.ts";
-export { tumblingHandlers } from "./operators/tumbling.ts";

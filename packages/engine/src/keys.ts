@@ -13,7 +13,9 @@ export const keyGroupOf = (key: string): number => {
 };
 
 /** The partition of a key group when there are `partitions` of them. */
-export const partitionOfGroup = (group: number, partitions: number): number => Math.floor((group * partitions) / keyGroups);
+export const partitionOfGroup = (group: number, partitions: number): number =>
+  Math.floor((group * partitions) / keyGroups);
 
 /** The partition of a key. */
-export const partitionOf = (key: string, partitions: number): number => (partitions === 1 ? 0 : partitionOfGroup(keyGroupOf(key), partitions));
+export const partitionOf = (key: string, partitions: number): number =>
+  partitions === 1 ? 0 : partitionOfGroup(keyGroupOf(key), partitions);

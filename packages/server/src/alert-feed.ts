@@ -19,7 +19,11 @@ interface CommandCounts {
 const readBytes = 1024 * 1024;
 
 /** Follows a derived stream from now on and gives each event's payload to `onEvent`. */
-const follow = async (log: EmbeddedLog, stream: string, onEvent: (value: never, reader: EventBlockReader) => void): Promise<() => void> => {
+const follow = async (
+  log: EmbeddedLog,
+  stream: string,
+  onEvent: (value: never, reader: EventBlockReader) => void,
+): Promise<() => void> => {
   const { id } = await log.open(streamLog(stream, 0), "stream");
   const positions = new Map(log.channels(id).map(({ writer, endSequence }) => [writer, endSequence]));
   let reading = false;
@@ -31,7 +35,8 @@ const follow = async (log: EmbeddedLog, stream: string, onEvent: (value: never, 
         for (let at = positions.get(writer) ?? 0; at < endSequence; ) {
           for (const block of await log.read({ logId: id, writer }, at, readBytes)) {
             const reader = new EventBlockReader(block);
-            while (reader.next()) if (reader.sequence >= at) onEvent(JSON.parse(Buffer.from(reader.payload).toString()) as never, reader);
+            while (reader.next())
+              if (reader.sequence >= at) onEvent(JSON.parse(Buffer.from(reader.payload).toString()) as never, reader);
             at = reader.header.sequence + reader.header.recordCount;
           }
           positions.set(writer, at);
@@ -53,12 +58,22 @@ export class AlertFeed {
 
   async start(log: EmbeddedLog): Promise<void> {
     this.#cancel.push(
-      await follow(log, systemStreams.alerts, (value: { name: string; status: AlertNotice["state"]; severity: string }, reader) => {
-        if (value.status === "raised") this.alerts.raised++;
-        else if (value.status === "cleared") this.alerts.cleared++;
-        const notice = { name: value.name, device: reader.client, state: value.status, severity: value.severity, timeMs: reader.arrivalMs };
-        for (const listener of this.#listeners) listener(notice);
-      }),
+      await follow(
+        log,
+        systemStreams.alerts,
+        (value: { name: string; status: AlertNotice["state"]; severity: string }, reader) => {
+          if (value.status === "raised") this.alerts.raised++;
+          else if (value.status === "cleared") this.alerts.cleared++;
+          const notice = {
+            name: value.name,
+            device: reader.client,
+            state: value.status,
+            severity: value.severity,
+            timeMs: reader.arrivalMs,
+          };
+          for (const listener of this.#listeners) listener(notice);
+        },
+      ),
       await follow(log, systemStreams.commands, (value: { status: keyof CommandCounts }) => {
         this.commands[value.status]++;
       }),

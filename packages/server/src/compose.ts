@@ -25,7 +25,8 @@ const mqttPortDefault = 1883;
 const httpPortDefault = 8080;
 
 /** Streams as stations know them: the schema stays with the functions. */
-const streamsOf = (outline: AppOutline): StreamDefinition[] => outline.streams.map(({ hasSchema: _hasSchema, ...stream }) => stream);
+const streamsOf = (outline: AppOutline): StreamDefinition[] =>
+  outline.streams.map(({ hasSchema: _hasSchema, ...stream }) => stream);
 
 /**
  * Starts a node.
@@ -53,14 +54,24 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
     };
     const log = await EmbeddedLog.open({ folder: dataFolder, onFatal: fatal });
     undo.push(() => log.close());
-    if (log.recoveredCut) say({ level: "warn", message: `a torn group at the end of segment ${log.recoveredCut.segment}, byte ${log.recoveredCut.offset}, was cut; nothing in it was acknowledged` });
+    if (log.recoveredCut)
+      say({
+        level: "warn",
+        message: `a torn group at the end of segment ${log.recoveredCut.segment}, byte ${log.recoveredCut.offset}, was cut; nothing in it was acknowledged`,
+      });
 
     const deliver = (command: PendingCommand): "sent" | "offline" => {
       const { id, name, args, deadlineMs, device } = command;
       const payload = Buffer.from(JSON.stringify({ id, name, args, deadline: deadlineMs }));
       const messageExpirySeconds = Math.max(1, Math.ceil((deadlineMs - Date.now()) / 1000));
       const properties = { responseTopic: `devices/${device}/commands/${id}/ack`, correlationData: Buffer.from(id) };
-      return gateway?.deliver(device, `devices/${device}/commands/${name}`, payload, { qos: 1, properties, messageExpirySeconds }) ?? "offline";
+      return (
+        gateway?.deliver(device, `devices/${device}/commands/${name}`, payload, {
+          qos: 1,
+          properties,
+          messageExpirySeconds,
+        }) ?? "offline"
+      );
     };
     runtime = new Runtime({ log, dataFolder, release, deliver, onLog: say, onFatal: fatal });
     const feed = new AlertFeed();
@@ -70,7 +81,13 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
     undo.push(() => runtime?.close(3000));
     await runtime.start();
 
-    gateway = await startGateway({ log, streams: streamsOf(release.outline), host, port: options.mqttPort ?? mqttPortDefault, gateways: options.gateways ?? 1 });
+    gateway = await startGateway({
+      log,
+      streams: streamsOf(release.outline),
+      host,
+      port: options.mqttPort ?? mqttPortDefault,
+      gateways: options.gateways ?? 1,
+    });
     const openGateway = gateway;
     undo.push(() => openGateway.close({ deadlineMs: 2000 }));
     gateway.onDeviceReady((device) => runtime?.deviceReady(device));
@@ -94,7 +111,20 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
     });
 
     const baseline = new Map(runtime.status().map(({ name, processed }) => [name, processed]));
-    const status = async (): Promise<NodeStatus> => nodeStatus({ dataFolder, startedAtMs, mqttUrl, apiUrl: api?.url ?? "", outline: release.outline, log, gateway: openGateway, runtime, lake, feed, baseline });
+    const status = async (): Promise<NodeStatus> =>
+      nodeStatus({
+        dataFolder,
+        startedAtMs,
+        mqttUrl,
+        apiUrl: api?.url ?? "",
+        outline: release.outline,
+        log,
+        gateway: openGateway,
+        runtime,
+        lake,
+        feed,
+        baseline,
+      });
     const control: Control = {
       submit: (events, idempotencyKey) => openGateway.submit(events, idempotencyKey),
       status,
@@ -113,18 +143,31 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
       host,
       port: options.httpPort ?? httpPortDefault,
       tokenFile: join(dataFolder, "api-token"),
-      streams: release.outline.streams.map(({ name, partitions, kind }) => ({ name, partitions: kind === "derived" ? 1 : partitions })),
+      streams: release.outline.streams.map(({ name, partitions, kind }) => ({
+        name,
+        partitions: kind === "derived" ? 1 : partitions,
+      })),
     });
     undo.push(() => api[Symbol.asyncDispose]());
     const nodeFile = join(dataFolder, "node.json");
-    writeFileSync(nodeFile, `${JSON.stringify({ pid: process.pid, instance: randomUUID(), apiUrl: api.url, mqttUrl })}\n`);
+    writeFileSync(
+      nodeFile,
+      `${JSON.stringify({ pid: process.pid, instance: randomUUID(), apiUrl: api.url, mqttUrl })}\n`,
+    );
     undo.push(() => rmSync(nodeFile, { force: true }));
 
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {
       // API and gateway stop taking in first, then what is stored is worked off, then the log closes.
-      for (const step of [() => api[Symbol.asyncDispose](), () => openGateway.close({ deadlineMs: 1500 }), () => runtime?.close(2000), () => lake[Symbol.asyncDispose]()]) {
-        await Promise.resolve(step()).catch((error) => say({ level: "error", message: `while stopping: ${String(error)}` }));
+      for (const step of [
+        () => api[Symbol.asyncDispose](),
+        () => openGateway.close({ deadlineMs: 1500 }),
+        () => runtime?.close(2000),
+        () => lake[Symbol.asyncDispose](),
+      ]) {
+        await Promise.resolve(step()).catch((error) =>
+          say({ level: "error", message: `while stopping: ${String(error)}` }),
+        );
       }
       feed.close();
       await log.close();
@@ -188,7 +231,10 @@ const nodeStatus = (parts: StatusParts): NodeStatus => {
   const counts = gateway.stats();
   const logMetrics = log.metrics();
   const lakeStats = lake.stats();
-  const storedOf = (name: string): number => log.list(`stream/${name}/`).reduce((sum, { id }) => sum + log.channels(id).reduce((inner, { endSequence }) => inner + endSequence, 0), 0);
+  const storedOf = (name: string): number =>
+    log
+      .list(`stream/${name}/`)
+      .reduce((sum, { id }) => sum + log.channels(id).reduce((inner, { endSequence }) => inner + endSequence, 0), 0);
   return {
     version,
     application: outline.name,
@@ -207,19 +253,31 @@ const nodeStatus = (parts: StatusParts): NodeStatus => {
     alerts: { ...feed.alerts, active: runtime?.activeAlerts ?? 0 },
     commands: { ...feed.commands, pending: runtime?.pendingCommands ?? 0 },
     lake: { rows: lakeStats.rows, files: lakeStats.files, bytes: lakeStats.bytes, lagRows: lakeStats.lagRows },
-    log: { syncs: logMetrics.syncs, syncMsP50: logMetrics.syncMsP50, syncMsP99: logMetrics.syncMsP99, walBytes: logMetrics.walBytes },
+    log: {
+      syncs: logMetrics.syncs,
+      syncMsP50: logMetrics.syncMsP50,
+      syncMsP99: logMetrics.syncMsP99,
+      walBytes: logMetrics.walBytes,
+    },
   };
 };
 
 /** Events of source streams that every subscribed function has committed since this start. */
-const processedSince = (outline: AppOutline, tasks: NodeStatus["tasks"], baseline: ReadonlyMap<string, number>): number => {
+const processedSince = (
+  outline: AppOutline,
+  tasks: NodeStatus["tasks"],
+  baseline: ReadonlyMap<string, number>,
+): number => {
   let processed = 0;
   for (const stream of outline.streams) {
     if (stream.kind !== "source" || stream.system) continue;
     const perFunction = new Map<string, number>();
     for (const task of tasks) {
       if (task.stream !== stream.name) continue;
-      perFunction.set(task.function, (perFunction.get(task.function) ?? 0) + task.processed - (baseline.get(task.name) ?? 0));
+      perFunction.set(
+        task.function,
+        (perFunction.get(task.function) ?? 0) + task.processed - (baseline.get(task.name) ?? 0),
+      );
     }
     if (perFunction.size > 0) processed += Math.min(...perFunction.values());
   }

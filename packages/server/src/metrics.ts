@@ -3,11 +3,14 @@ import type { NodeStatus } from "./control.ts";
 
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 
-const escapeLabel = (text: string): string => text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+const escapeLabel = (text: string): string =>
+  text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 
 const family = (name: string, type: "counter" | "gauge", help: string, samples: readonly Sample[]): string => {
   const lines = samples.map(([labels, value]) => {
-    const text = Object.entries(labels).map(([label, content]) => `${label}="${escapeLabel(content)}"`).join(",");
+    const text = Object.entries(labels)
+      .map(([label, content]) => `${label}="${escapeLabel(content)}"`)
+      .join(",");
     return `${name}${text ? `{${text}}` : ""} ${value}`;
   });
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("\n")}\n`;
@@ -15,25 +18,74 @@ const family = (name: string, type: "counter" | "gauge", help: string, samples: 
 
 export const metricsText = (status: NodeStatus): string => {
   const one = (value: number): Sample[] => [[{}, value]];
-  const perTask = (pick: (task: NodeStatus["tasks"][number]) => number): Sample[] => status.tasks.map((task) => [{ task: task.name, function: task.function, stream: task.stream }, pick(task)]);
+  const perTask = (pick: (task: NodeStatus["tasks"][number]) => number): Sample[] =>
+    status.tasks.map((task) => [{ task: task.name, function: task.function, stream: task.stream }, pick(task)]);
   return [
     family("headrace_connections", "gauge", "MQTT connections that are open.", one(status.connections)),
-    family("headrace_events_stored_total", "counter", "Events stored since the data folder was made.", status.streams.map(({ name, stored }) => [{ stream: name }, stored])),
-    family("headrace_events_repeated_total", "counter", "Repeats that were recognised, acknowledged and not stored again.", one(status.repeated)),
-    family("headrace_events_refused_total", "counter", "Messages that were refused with a reason.", one(status.refused)),
-    family("headrace_task_events_total", "counter", "Events that the task has committed.", perTask((task) => task.processed)),
-    family("headrace_task_failures_total", "counter", "Events whose handler failed.", perTask((task) => task.failed)),
-    family("headrace_task_lag_events", "gauge", "Events stored and not yet committed by the task.", perTask((task) => task.lagEvents)),
-    family("headrace_task_lag_milliseconds", "gauge", "Age of the task's position.", perTask((task) => task.lagMs)),
-    family("headrace_task_keys", "gauge", "Keys with state.", perTask((task) => task.keys)),
+    family(
+      "headrace_events_stored_total",
+      "counter",
+      "Events stored since the data folder was made.",
+      status.streams.map(({ name, stored }) => [{ stream: name }, stored]),
+    ),
+    family(
+      "headrace_events_repeated_total",
+      "counter",
+      "Repeats that were recognised, acknowledged and not stored again.",
+      one(status.repeated),
+    ),
+    family(
+      "headrace_events_refused_total",
+      "counter",
+      "Messages that were refused with a reason.",
+      one(status.refused),
+    ),
+    family(
+      "headrace_task_events_total",
+      "counter",
+      "Events that the task has committed.",
+      perTask((task) => task.processed),
+    ),
+    family(
+      "headrace_task_failures_total",
+      "counter",
+      "Events whose handler failed.",
+      perTask((task) => task.failed),
+    ),
+    family(
+      "headrace_task_lag_events",
+      "gauge",
+      "Events stored and not yet committed by the task.",
+      perTask((task) => task.lagEvents),
+    ),
+    family(
+      "headrace_task_lag_milliseconds",
+      "gauge",
+      "Age of the task's position.",
+      perTask((task) => task.lagMs),
+    ),
+    family(
+      "headrace_task_keys",
+      "gauge",
+      "Keys with state.",
+      perTask((task) => task.keys),
+    ),
     family("headrace_alerts_active", "gauge", "Alerts that are raised.", one(status.alerts.active)),
-    family("headrace_commands_total", "counter", "Commands by what became of them, since this start.", (["sent", "acknowledged", "failed", "expired"] as const).map((state) => [{ state }, status.commands[state]])),
+    family(
+      "headrace_commands_total",
+      "counter",
+      "Commands by what became of them, since this start.",
+      (["sent", "acknowledged", "failed", "expired"] as const).map((state) => [{ state }, status.commands[state]]),
+    ),
     family("headrace_commands_pending", "gauge", "Commands that wait for their device.", one(status.commands.pending)),
     family("headrace_lake_rows", "gauge", "Rows that a query sees.", one(status.lake.rows)),
     family("headrace_lake_bytes", "gauge", "Bytes of Parquet files.", one(status.lake.bytes)),
     family("headrace_lake_lag_rows", "gauge", "Stored events that no file covers yet.", one(status.lake.lagRows)),
     family("headrace_log_syncs_total", "counter", "Durable groups since this start.", one(status.log.syncs)),
-    family("headrace_log_sync_milliseconds", "gauge", "Duration of the last 1,024 syncs.", [[{ quantile: "0.5" }, status.log.syncMsP50], [{ quantile: "0.99" }, status.log.syncMsP99]]),
+    family("headrace_log_sync_milliseconds", "gauge", "Duration of the last 1,024 syncs.", [
+      [{ quantile: "0.5" }, status.log.syncMsP50],
+      [{ quantile: "0.99" }, status.log.syncMsP99],
+    ]),
     family("headrace_log_wal_bytes", "gauge", "Bytes in the write-ahead log.", one(status.log.walBytes)),
   ].join("");
 };

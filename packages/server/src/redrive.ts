@@ -14,7 +14,12 @@ interface DeadLetter {
 }
 
 /** @param sequence of the dead letter in the channel of `place.writer` @throws HR_NOT_FOUND */
-export const redriveDeadLetter = async (log: EmbeddedLog, gateway: { submit(events: SubmittedEvent[]): Promise<{ stored: number }> }, sequence: number, place?: { writer: number }): Promise<{ stored: number }> => {
+export const redriveDeadLetter = async (
+  log: EmbeddedLog,
+  gateway: { submit(events: SubmittedEvent[]): Promise<{ stored: number }> },
+  sequence: number,
+  place?: { writer: number },
+): Promise<{ stored: number }> => {
   const { id } = await log.open(streamLog(systemStreams.deadLetters, 0), "stream");
   for (const { writer, startSequence, endSequence } of log.channels(id)) {
     if (place !== undefined && place.writer !== writer) continue;

@@ -96,10 +96,14 @@ export class EventBlockBuilder {
     const sequenced = deviceSequence >= 0;
     const contentStart = recordHeaderBytes + (sequenced ? deviceSequenceBytes : 0);
     const recordBytes = padded(contentStart + payloadBytes + properties.byteLength);
-    const stringsAtMost = this.#stringBytes + 6 + topic.bytes.byteLength + key.bytes.byteLength + client.bytes.byteLength;
+    const stringsAtMost =
+      this.#stringBytes + 6 + topic.bytes.byteLength + key.bytes.byteLength + client.bytes.byteLength;
     if (this.#end + recordBytes + 16 + stringsAtMost > this.capacityBytes || this.#strings.length + 3 > stringsMax) {
       if (this.recordCount === 0) {
-        throw new HeadraceError("HR_EVENT_TOO_LARGE", `an event of ${recordBytes} bytes does not fit a block of ${this.capacityBytes} bytes`);
+        throw new HeadraceError(
+          "HR_EVENT_TOO_LARGE",
+          `an event of ${recordBytes} bytes does not fit a block of ${this.capacityBytes} bytes`,
+        );
       }
       return false;
     }
@@ -161,7 +165,13 @@ export class EventBlockBuilder {
     const block = bytes.subarray(0, byteLength);
     sealBlock(
       block,
-      { ...place, recordCount: this.recordCount, earliestMs: this.earliestMs, latestMs: this.latestMs, kind: blockKind.events },
+      {
+        ...place,
+        recordCount: this.recordCount,
+        earliestMs: this.earliestMs,
+        latestMs: this.latestMs,
+        kind: blockKind.events,
+      },
       checksum,
     );
     return block;

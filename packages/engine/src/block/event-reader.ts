@@ -1,6 +1,12 @@
-import { decodeProperties } from "./properties.ts";
-import { type EventProperties, deviceSequenceBytes, eventSection, recordFlag, recordHeaderBytes } from "./event-format.ts";
+import {
+  deviceSequenceBytes,
+  type EventProperties,
+  eventSection,
+  recordFlag,
+  recordHeaderBytes,
+} from "./event-format.ts";
 import { type BlockHeader, corrupt, getUint53, readBlockHeader, readSections, viewOf } from "./header.ts";
+import { decodeProperties } from "./properties.ts";
 
 const decoder = new TextDecoder();
 
@@ -97,7 +103,8 @@ export class EventBlockReader {
     const view = this.#view;
     const recordBytes = view.getUint32(at, true);
     const flags = view.getUint8(at + 4);
-    if (recordBytes < recordHeaderBytes || at + recordBytes > this.#recordsEnd) throw corrupt(`the record at byte ${at} of a block is cut`);
+    if (recordBytes < recordHeaderBytes || at + recordBytes > this.#recordsEnd)
+      throw corrupt(`the record at byte ${at} of a block is cut`);
     this.recordStart = at;
     this.flags = flags;
     this.topicIndex = view.getUint16(at + 6, true);

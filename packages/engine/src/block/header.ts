@@ -47,13 +47,18 @@ export const setUint53 = (view: DataView, at: number, value: number): void => {
   view.setUint32(at, value >>> 0, true);
   view.setUint32(at + 4, Math.floor(value / twoTo32), true);
 };
-export const getUint53 = (view: DataView, at: number): number => view.getUint32(at, true) + view.getUint32(at + 4, true) * twoTo32;
+export const getUint53 = (view: DataView, at: number): number =>
+  view.getUint32(at, true) + view.getUint32(at + 4, true) * twoTo32;
 
 /** Rounds up to a multiple of 8: every section and record starts aligned. */
 export const padded = (byteLength: number): number => (byteLength + 7) & ~7;
 
 /** Writes the header over the first 64 bytes of a finished block and seals it with its checksum. */
-export const sealBlock = (block: Uint8Array, header: Omit<BlockHeader, "byteLength" | "crc">, checksum: Checksum): void => {
+export const sealBlock = (
+  block: Uint8Array,
+  header: Omit<BlockHeader, "byteLength" | "crc">,
+  checksum: Checksum,
+): void => {
   const view = viewOf(block);
   view.setUint32(0, blockMagic, true);
   view.setUint16(4, blockFormatVersion, true);
@@ -85,7 +90,12 @@ export const readBlockHeader = (bytes: Uint8Array): BlockHeader => {
   const version = view.getUint16(4, true);
   if (version !== blockFormatVersion) throw corrupt(`block format version ${version} is unknown to this release`);
   const byteLength = view.getUint32(8, true);
-  if (byteLength < blockHeaderBytes || byteLength > blockBytesMax || byteLength > bytes.byteLength || byteLength % 8 !== 0) {
+  if (
+    byteLength < blockHeaderBytes ||
+    byteLength > blockBytesMax ||
+    byteLength > bytes.byteLength ||
+    byteLength % 8 !== 0
+  ) {
     throw corrupt(`block length ${byteLength} is impossible (${bytes.byteLength} bytes are left)`);
   }
   return {
@@ -147,7 +157,11 @@ export const packBlock = (
   let byteLength = blockHeaderBytes;
   for (const section of sections) byteLength += sectionHeaderBytes + padded(section.bytes.byteLength);
   if (byteLength > blockBytesMax) {
-    throw new HeadraceError("HR_BLOCK_TOO_LARGE", `a block of ${byteLength} bytes exceeds the limit of ${blockBytesMax}`, { data: { byteLength } });
+    throw new HeadraceError(
+      "HR_BLOCK_TOO_LARGE",
+      `a block of ${byteLength} bytes exceeds the limit of ${blockBytesMax}`,
+      { data: { byteLength } },
+    );
   }
   const block = new Uint8Array(byteLength);
   const view = viewOf(block);

@@ -27,7 +27,8 @@ export const encodeProperties = (properties: EventProperties): Uint8Array => {
   const put = (type: number, bytes: Uint8Array): void => {
     parts.push({ type, bytes });
   };
-  if (properties.messageExpirySeconds !== undefined) put(propertyType.messageExpirySeconds, number(properties.messageExpirySeconds, 4));
+  if (properties.messageExpirySeconds !== undefined)
+    put(propertyType.messageExpirySeconds, number(properties.messageExpirySeconds, 4));
   if (properties.contentType !== undefined) put(propertyType.contentType, encoder.encode(properties.contentType));
   if (properties.responseTopic !== undefined) put(propertyType.responseTopic, encoder.encode(properties.responseTopic));
   if (properties.correlationData !== undefined) put(propertyType.correlationData, properties.correlationData);
@@ -68,7 +69,10 @@ export const decodeProperties = (bytes: Uint8Array): EventProperties => {
     else if (type === propertyType.userProperty) {
       const nameEnd = 2 + view.getUint16(start, true);
       properties.userProperties ??= [];
-      properties.userProperties.push([decoder.decode(content.subarray(2, nameEnd)), decoder.decode(content.subarray(nameEnd))]);
+      properties.userProperties.push([
+        decoder.decode(content.subarray(2, nameEnd)),
+        decoder.decode(content.subarray(nameEnd)),
+      ]);
     } else if (type === propertyType.deviceTimeMs) properties.deviceTimeMs = view.getFloat64(start, true);
     else if (type === propertyType.cause) properties.cause = decoder.decode(content);
     else if (type === propertyType.payloadFormat) properties.payloadFormat = view.getUint32(start, true);

@@ -49,20 +49,40 @@ export type SendCommand = (command: PendingCommand) => void;
 export type CommandEnded = (id: string, device: string) => void;
 
 export const outboxHandlers = (send: SendCommand, ended: CommandEnded): TaskHandlers => {
-  const lifeCycle = (command: PendingCommand, fields: Readonly<Record<string, unknown>>, invocation: Invocation): void => {
+  const lifeCycle = (
+    command: PendingCommand,
+    fields: Readonly<Record<string, unknown>>,
+    invocation: Invocation,
+  ): void => {
     const { id, name, args, device, deadlineMs } = command;
     invocation.emit(systemStreams.commands, { id, name, args, device, deadlineMs, ...fields }, command.key);
   };
-  const end = (command: PendingCommand, state: OutboxState, fields: Readonly<Record<string, unknown>>, invocation: Invocation): void => {
+  const end = (
+    command: PendingCommand,
+    state: OutboxState,
+    fields: Readonly<Record<string, unknown>>,
+    invocation: Invocation,
+  ): void => {
     state.pending.delete(command.id);
     invocation.removeTimer(command.id);
     ended(command.id, command.device);
     lifeCycle(command, fields, invocation);
   };
 
-  const onEffect = ({ id, key, function: functionName, effect }: OwedEnvelope, state: OutboxState, invocation: Invocation): void => {
+  const onEffect = (
+    { id, key, function: functionName, effect }: OwedEnvelope,
+    state: OutboxState,
+    invocation: Invocation,
+  ): void => {
     if (effect.kind === "command") {
-      const command: PendingCommand = { id, device: effect.device, name: effect.name, args: effect.args, deadlineMs: effect.deadlineMs, key };
+      const command: PendingCommand = {
+        id,
+        device: effect.device,
+        name: effect.name,
+        args: effect.args,
+        deadlineMs: effect.deadlineMs,
+        key,
+      };
       if (effect.deadlineMs <= invocation.nowMs) {
         lifeCycle(command, { status: "expired" }, invocation);
         return;
@@ -78,23 +98,47 @@ export const outboxHandlers = (send: SendCommand, ended: CommandEnded): TaskHand
     if (effect.kind === "alert.clear") {
       if (!raised) return;
       state.alerts.delete(alert);
-      invocation.emit(systemStreams.alerts, { name: effect.name, status: "cleared", ...raised, function: functionName }, key);
+      invocation.emit(
+        systemStreams.alerts,
+        { name: effect.name, status: "cleared", ...raised, function: functionName },
+        key,
+      );
       return;
     }
     const { severity, details } = effect;
     if (raised && raised.severity === severity && JSON.stringify(raised.details) === JSON.stringify(details)) return;
     const next: RaisedAlert = { severity, raisedAtMs: raised?.raisedAtMs ?? Math.floor(invocation.nowMs), details };
     state.alerts.set(alert, next);
-    invocation.emit(systemStreams.alerts, { name: effect.name, status: raised ? "updated" : "raised", ...next, function: functionName }, key);
+    invocation.emit(
+      systemStreams.alerts,
+      { name: effect.name, status: raised ? "updated" : "raised", ...next, function: functionName },
+      key,
+    );
   };
 
-  const onAcknowledgement = (id: string, acknowledgement: Acknowledgement, state: OutboxState, invocation: Invocation): void => {
+  const onAcknowledgement = (
+    id: string,
+    acknowledgement: Acknowledgement,
+    state: OutboxState,
+    invocation: Invocation,
+  ): void => {
     const command = state.pending.get(id);
     // A repeat, or one that came after its command had expired: the first word counted.
     if (!command) return;
     if (acknowledgement?.ok === true) {
-      end(command, state, { status: "acknowledged", ...(acknowledgement.result !== undefined && { result: acknowledgement.result }) }, invocation);
-    } else end(command, state, { status: "failed", error: String(acknowledgement?.error ?? "the device gave no reason") }, invocation);
+      end(
+        command,
+        state,
+        { status: "acknowledged", ...(acknowledgement.result !== undefined && { result: acknowledgement.result }) },
+        invocation,
+      );
+    } else
+      end(
+        command,
+        state,
+        { status: "failed", error: String(acknowledgement?.error ?? "the device gave no reason") },
+        invocation,
+      );
   };
 
   return {
@@ -113,7 +157,9 @@ export const outboxHandlers = (send: SendCommand, ended: CommandEnded): TaskHand
 };
 
 /** Commands that are pending in a device's state, after a recovery. */
-export const pendingCommands = (state: unknown): PendingCommand[] => [...((state as OutboxState | undefined)?.pending.values() ?? [])];
+export const pendingCommands = (state: unknown): PendingCommand[] => [
+  ...((state as OutboxState | undefined)?.pending.values() ?? []),
+];
 /** Names and keys of the alerts that are raised in a device's state. */
 export const raisedAlerts = (state: unknown): number => (state as OutboxState | undefined)?.alerts.size ?? 0;
 

@@ -55,7 +55,12 @@ export const tumblingHandlers = (definition: WindowDefinition): TaskHandlers => 
 
   const emit = (start: number, window: Window, invocation: Invocation): void => {
     window.revision += 1;
-    const row: Record<string, unknown> = { windowStart: start, windowEnd: start + sizeMs, revision: window.revision, op: "upsert" };
+    const row: Record<string, unknown> = {
+      windowStart: start,
+      windowEnd: start + sizeMs,
+      revision: window.revision,
+      op: "upsert",
+    };
     for (const [name, aggregate] of aggregates) row[name] = resultOf(aggregate, window.cells[name]);
     invocation.emit(table, row);
   };
@@ -63,9 +68,13 @@ export const tumblingHandlers = (definition: WindowDefinition): TaskHandlers => 
     emit(start, window, invocation);
     invocation.removeTimer(String(start));
     const closed = [...state.windows].filter(([, candidate]) => candidate.revision > 0).map(([at]) => at);
-    for (const old of closed.sort((a, b) => a - b).slice(0, Math.max(0, closed.length - rememberedMax))) state.windows.delete(old);
+    for (const old of closed.sort((a, b) => a - b).slice(0, Math.max(0, closed.length - rememberedMax)))
+      state.windows.delete(old);
   };
-  const newWindow = (): Window => ({ cells: Object.fromEntries(aggregates.map(([name]) => [name, { count: 0, sum: 0, min: 0, max: 0 }])), revision: 0 });
+  const newWindow = (): Window => ({
+    cells: Object.fromEntries(aggregates.map(([name]) => [name, { count: 0, sum: 0, min: 0, max: 0 }])),
+    revision: 0,
+  });
 
   return {
     initialState: (): WindowState => ({ watermarkMs: 0, skewMs: undefined, windows: new Map() }),
@@ -73,12 +82,14 @@ export const tumblingHandlers = (definition: WindowDefinition): TaskHandlers => 
       const state = invocation.state as WindowState;
       const value = event.value as Record<string, unknown>;
       const timeMs = arrivalTime ? event.arrivalTimeMs : timeOf(value?.[timeField]);
-      if (timeMs === undefined) throw new TypeError(`field "${timeField}" is no time: ${JSON.stringify(value?.[timeField as string])}`);
+      if (timeMs === undefined)
+        throw new TypeError(`field "${timeField}" is no time: ${JSON.stringify(value?.[timeField as string])}`);
       const start = Math.floor(timeMs / sizeMs) * sizeMs;
       let window = state.windows.get(start);
       if (!window) {
         const oldest = Math.min(...state.windows.keys());
-        if (start + sizeMs + latenessMs <= state.watermarkMs && start < oldest) throw new RangeError(`the event is late: its window ended at ${start + sizeMs} and is no longer kept`);
+        if (start + sizeMs + latenessMs <= state.watermarkMs && start < oldest)
+          throw new RangeError(`the event is late: its window ended at ${start + sizeMs} and is no longer kept`);
         window = newWindow();
         state.windows.set(start, window);
         const skewMs = Math.min(state.skewMs ?? Number.POSITIVE_INFINITY, event.arrivalTimeMs - timeMs);

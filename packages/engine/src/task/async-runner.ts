@@ -5,11 +5,35 @@
 import type { EventBlockReader } from "../block/event-reader.ts";
 import type { DecodedEvent } from "./decoded-event.ts";
 import { BlockDecoder } from "./decoder.ts";
+import { isThenable, positionText } from "./failure.ts";
 import { LedgerInvocation } from "./invocation.ts";
-import { Ledger } from "./ledger.ts";
+import type { KeyedState } from "./keyed-state.ts";
+import { Ledger, type LedgerMark } from "./ledger.ts";
 import { type ChannelPosition, Positions } from "./positions.ts";
-import type { TaskInput } from "./spec.ts";
-import { isThenable, positionText, type Task } from "./task.ts";
+import type { TaskHost, TaskInput, TaskSpec } from "./spec.ts";
+
+/** The task, as far as asynchronous invocations know it. */
+export interface AsyncHost {
+  readonly spec: TaskSpec;
+  readonly host: TaskHost;
+  readonly state: KeyedState;
+  readonly ledger: Ledger;
+  processed: number;
+  failed: number;
+  /** Called after an invocation has ended and can be committed. */
+  readonly onCompleted: (() => void) | undefined;
+  noteMoved(): void;
+  applyTimers(mark: LedgerMark): void;
+  reject(ledger: Ledger, input: TaskInput, reader: EventBlockReader, decoder: BlockDecoder): void;
+  deadLetter(
+    ledger: Ledger,
+    input: TaskInput,
+    payload: Uint8Array,
+    event: DecodedEvent,
+    position: string,
+    error: unknown,
+  ): void;
+}
 
 interface Waiting {
   readonly inputIndex: number;
@@ -20,7 +44,7 @@ interface Waiting {
 }
 
 export class AsyncRunner {
-  readonly #task: Task;
+  readonly #task: AsyncHost;
   /** Events of busy keys, in order, by key. */
   readonly #byKey = new Map<string, Waiting[]>();
   /** Keys that may start as soon as there is room. */
@@ -30,7 +54,7 @@ export class AsyncRunner {
   /** Events taken and not ended. The host stops delivering when this is large. */
   pendingEvents = 0;
 
-  constructor(task: Task) {
+  constructor(task: AsyncHost) {
     this.#task = task;
   }
 
@@ -81,7 +105,15 @@ export class AsyncRunner {
     const ledger = new Ledger();
     const invocation = new LedgerInvocation(task.spec, ledger);
     const cell = task.spec.initialState ? task.state.open(event.key) : undefined;
-    invocation.begin(event.key, event.device, task.host.nowMs(), cell?.value, position.logId, position.writer, sequence);
+    invocation.begin(
+      event.key,
+      event.device,
+      task.host.nowMs(),
+      cell?.value,
+      position.logId,
+      position.writer,
+      sequence,
+    );
     try {
       const result = task.spec.onEvent(event, invocation, inputIndex);
       if (isThenable(result)) await result;

@@ -3,7 +3,17 @@ import { systemStreams } from "@headrace/sdk";
 import { EventBlockBuilder, InternedString } from "../block/event-builder.ts";
 import { blockKind, packBlock, viewOf } from "../block/header.ts";
 import { encodeProperties } from "../block/properties.ts";
-import { type CommitMeta, commitSection, encodeMeta, encodePositions, encodeState, encodeTimers, type StateChange, stateChangeBytes, type TimerChange } from "./commit-format.ts";
+import {
+  type CommitMeta,
+  commitSection,
+  encodeMeta,
+  encodePositions,
+  encodeState,
+  encodeTimers,
+  type StateChange,
+  stateChangeBytes,
+  type TimerChange,
+} from "./commit-format.ts";
 import { encodeJson, type Output, type OwedEffect } from "./ledger.ts";
 import type { ChannelPosition } from "./positions.ts";
 import type { TaskHost, TaskSpec } from "./spec.ts";
@@ -54,7 +64,12 @@ export class CommitBuilder {
     for (const output of this.#spec.outputs) {
       const rows = content.outputs.filter((candidate) => candidate.stream === output.stream);
       if (rows.length > 0) {
-        this.#packRows(blocks, output.logId, content.meta.timeMs, rows.map((row) => ({ ...row, topic: "", client: row.device })));
+        this.#packRows(
+          blocks,
+          output.logId,
+          content.meta.timeMs,
+          rows.map((row) => ({ ...row, topic: "", client: row.device })),
+        );
       }
     }
     if (content.effects.length > 0) {
@@ -62,7 +77,7 @@ export class CommitBuilder {
         topic: effect.kind,
         // Effects are kept per device, so that everything owed to one device stays in order.
         key: effect.kind === "command" ? effect.device : device,
-        client: this.#spec.functionName,
+        client: device,
         payload: encodeJson({ id, key, function: this.#spec.functionName, effect }),
         cause: id,
       }));
@@ -71,7 +86,19 @@ export class CommitBuilder {
     for (const sections of journalSections(content)) {
       const sequence = this.journalSequence;
       this.#ends.set(this.#spec.journalLogId, sequence + 1);
-      blocks.push(packBlock({ ...this.#place(this.#spec.journalLogId, sequence), recordCount: 1, earliestMs: content.meta.timeMs, latestMs: content.meta.timeMs, kind: blockKind.commit }, sections, this.#host.checksum));
+      blocks.push(
+        packBlock(
+          {
+            ...this.#place(this.#spec.journalLogId, sequence),
+            recordCount: 1,
+            earliestMs: content.meta.timeMs,
+            latestMs: content.meta.timeMs,
+            kind: blockKind.commit,
+          },
+          sections,
+          this.#host.checksum,
+        ),
+      );
     }
     return blocks;
   }
@@ -93,7 +120,17 @@ export class CommitBuilder {
     for (const row of rows) {
       const strings = [row.topic, row.key, row.client].map((text) => new InternedString(text));
       const append = (): boolean =>
-        builder.append(strings[0], strings[1], strings[2], 1, timeMs, row.payload, 0, row.payload.byteLength, encodeProperties({ cause: row.cause }));
+        builder.append(
+          strings[0],
+          strings[1],
+          strings[2],
+          1,
+          timeMs,
+          row.payload,
+          0,
+          row.payload.byteLength,
+          encodeProperties({ cause: row.cause }),
+        );
       if (!append()) {
         seal();
         append();
@@ -112,7 +149,8 @@ const journalSections = (content: Pick<CommitContent, "positions" | "state" | "t
   do {
     let bytes = 0;
     let to = from;
-    while (to < content.state.length && (to === from || bytes + stateChangeBytes(content.state[to]) <= stateBytesMax)) bytes += stateChangeBytes(content.state[to++]);
+    while (to < content.state.length && (to === from || bytes + stateChangeBytes(content.state[to]) <= stateBytesMax))
+      bytes += stateChangeBytes(content.state[to++]);
     const sections: Sections = [];
     if (to > from) sections.push({ type: commitSection.state, bytes: encodeState(content.state.slice(from, to)) });
     all.push(sections);
@@ -126,15 +164,32 @@ const journalSections = (content: Pick<CommitContent, "positions" | "state" | "t
     else all.push([{ type: commitSection.timers, bytes }]);
   }
   const last = all[all.length - 1];
-  last.push({ type: commitSection.positions, bytes: encodePositions(content.positions) }, { type: commitSection.meta, bytes: encodeMeta(content.meta) });
+  last.push(
+    { type: commitSection.positions, bytes: encodePositions(content.positions) },
+    { type: commitSection.meta, bytes: encodeMeta(content.meta) },
+  );
   return all;
 };
 
 /** Packs the whole state of a task as snapshot blocks that follow commit `journalSequence`. */
-export const packSnapshot = (spec: TaskSpec, host: TaskHost, journalSequence: number, content: Pick<CommitContent, "positions" | "state" | "timers" | "meta">): Uint8Array[] =>
+export const packSnapshot = (
+  spec: TaskSpec,
+  host: TaskHost,
+  journalSequence: number,
+  content: Pick<CommitContent, "positions" | "state" | "timers" | "meta">,
+): Uint8Array[] =>
   journalSections(content).map((sections) =>
     packBlock(
-      { logId: spec.journalLogId, writer: spec.journalLogId, epoch: host.epoch, sequence: journalSequence, recordCount: 1, earliestMs: content.meta.timeMs, latestMs: content.meta.timeMs, kind: blockKind.snapshot },
+      {
+        logId: spec.journalLogId,
+        writer: spec.journalLogId,
+        epoch: host.epoch,
+        sequence: journalSequence,
+        recordCount: 1,
+        earliestMs: content.meta.timeMs,
+        latestMs: content.meta.timeMs,
+        kind: blockKind.snapshot,
+      },
       sections,
       host.checksum,
     ),
@@ -153,8 +208,15 @@ export const payloadText = (bytes: Uint8Array): { payload: string; encoding: "ut
     const view = viewOf(bytes);
     for (let at = 0; at < bytes.byteLength; at += 3) {
       const left = bytes.byteLength - at;
-      const three = (view.getUint8(at) << 16) | ((left > 1 ? view.getUint8(at + 1) : 0) << 8) | (left > 2 ? view.getUint8(at + 2) : 0);
-      text += digits[three >>> 18] + digits[(three >>> 12) & 63] + (left > 1 ? digits[(three >>> 6) & 63] : "=") + (left > 2 ? digits[three & 63] : "=");
+      const three =
+        (view.getUint8(at) << 16) |
+        ((left > 1 ? view.getUint8(at + 1) : 0) << 8) |
+        (left > 2 ? view.getUint8(at + 2) : 0);
+      text +=
+        digits[three >>> 18] +
+        digits[(three >>> 12) & 63] +
+        (left > 1 ? digits[(three >>> 6) & 63] : "=") +
+        (left > 2 ? digits[three & 63] : "=");
     }
     return { payload: text, encoding: "base64" };
   }

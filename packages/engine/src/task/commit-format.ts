@@ -7,7 +7,15 @@
  *   3 TIMERS     per timer: u16 key bytes, u16 name bytes, u8 1 set / 0 removed, 3 × u8 0, u64 due ms, key, name
  *   4 META       u64 commit time ms, u64 events done so far, u64 next timer ms (0: none), u64 events failed so far
  */
-import { type BlockHeader, corrupt, getUint53, readBlockHeader, readSections, setUint53, viewOf } from "../block/header.ts";
+import {
+  type BlockHeader,
+  corrupt,
+  getUint53,
+  readBlockHeader,
+  readSections,
+  setUint53,
+  viewOf,
+} from "../block/header.ts";
 import type { ChannelPosition } from "./positions.ts";
 
 export const commitSection = { positions: 1, state: 2, timers: 3, meta: 4 } as const;
@@ -62,12 +70,14 @@ export const encodePositions = (positions: readonly ChannelPosition[]): Uint8Arr
 };
 
 /** Bytes that one state change takes in a STATE section. */
-export const stateChangeBytes = (change: StateChange): number => 8 + change.key.length * 3 + (change.bytes?.byteLength ?? 0);
+export const stateChangeBytes = (change: StateChange): number =>
+  8 + change.key.length * 3 + (change.bytes?.byteLength ?? 0);
 
 export const encodeState = (changes: readonly StateChange[]): Uint8Array => {
   const keys = changes.map((change) => encoder.encode(change.key));
   let byteLength = 0;
-  for (const [index, change] of changes.entries()) byteLength += 8 + keys[index].byteLength + (change.bytes?.byteLength ?? 0);
+  for (const [index, change] of changes.entries())
+    byteLength += 8 + keys[index].byteLength + (change.bytes?.byteLength ?? 0);
   const bytes = new Uint8Array(byteLength);
   const view = viewOf(bytes);
   let at = 0;
@@ -87,7 +97,11 @@ export const encodeState = (changes: readonly StateChange[]): Uint8Array => {
 };
 
 export const encodeTimers = (changes: readonly TimerChange[]): Uint8Array => {
-  const parts = changes.map((change) => ({ key: encoder.encode(change.key), name: encoder.encode(change.name), dueMs: change.dueMs }));
+  const parts = changes.map((change) => ({
+    key: encoder.encode(change.key),
+    name: encoder.encode(change.name),
+    dueMs: change.dueMs,
+  }));
   const bytes = new Uint8Array(parts.reduce((sum, part) => sum + 16 + part.key.byteLength + part.name.byteLength, 0));
   const view = viewOf(bytes);
   let at = 0;
@@ -117,7 +131,12 @@ const decodePositions = (bytes: Uint8Array): ChannelPosition[] => {
   const view = viewOf(bytes);
   const positions: ChannelPosition[] = [];
   for (let at = 0; at < bytes.byteLength; ) {
-    const position: ChannelPosition = { logId: view.getUint32(at, true), writer: view.getUint32(at + 4, true), low: getUint53(view, at + 8), runs: [] };
+    const position: ChannelPosition = {
+      logId: view.getUint32(at, true),
+      writer: view.getUint32(at + 4, true),
+      low: getUint53(view, at + 8),
+      runs: [],
+    };
     const count = view.getUint32(at + 16, true);
     at += 20;
     for (let run = 0; run < count; run++, at += 16) position.runs.push([getUint53(view, at), getUint53(view, at + 8)]);
@@ -133,7 +152,10 @@ const decodeState = (bytes: Uint8Array): StateChange[] => {
     const keyEnd = at + 8 + view.getUint16(at, true);
     const end = keyEnd + view.getUint32(at + 4, true);
     if (end > bytes.byteLength) throw corrupt("the state of a commit is cut");
-    changes.push({ key: decoder.decode(bytes.subarray(at + 8, keyEnd)), bytes: view.getUint8(at + 2) === 1 ? bytes.slice(keyEnd, end) : undefined });
+    changes.push({
+      key: decoder.decode(bytes.subarray(at + 8, keyEnd)),
+      bytes: view.getUint8(at + 2) === 1 ? bytes.slice(keyEnd, end) : undefined,
+    });
     at = end;
   }
   return changes;
@@ -170,7 +192,12 @@ export const decodeCommit = (block: Uint8Array): Commit => {
     else if (section.type === commitSection.timers) timers = decodeTimers(bytes);
     else if (section.type === commitSection.meta) {
       const view = viewOf(bytes);
-      meta = { timeMs: getUint53(view, 0), processed: getUint53(view, 8), nextTimerMs: getUint53(view, 16), failed: getUint53(view, 24) };
+      meta = {
+        timeMs: getUint53(view, 0),
+        processed: getUint53(view, 8),
+        nextTimerMs: getUint53(view, 16),
+        failed: getUint53(view, 24),
+      };
     }
   }
   return { header, positions, state, timers, meta };

@@ -1,6 +1,6 @@
+import type { EventProperties } from "../block/event-format.ts";
 import type { EventBlockReader } from "../block/event-reader.ts";
 import { decodeProperties } from "../block/properties.ts";
-import type { EventProperties } from "../block/event-format.ts";
 import type { TaskEvent } from "./spec.ts";
 
 const noHeaders: Readonly<Record<string, string>> = Object.freeze(Object.create(null));
@@ -18,7 +18,14 @@ export class DecodedEvent implements TaskEvent {
   readonly #packed: Uint8Array | undefined;
   #properties: EventProperties | undefined;
 
-  constructor(reader: EventBlockReader, value: unknown, params: Readonly<Record<string, string>>, device: string, key: string, timeMs: number) {
+  constructor(
+    reader: EventBlockReader,
+    value: unknown,
+    params: Readonly<Record<string, string>>,
+    device: string,
+    key: string,
+    timeMs: number,
+  ) {
     this.value = value;
     this.params = params;
     this.device = device;

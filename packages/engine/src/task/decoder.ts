@@ -52,9 +52,17 @@ export class BlockDecoder {
         return undefined;
       }
       if (this.#validate) {
-        const result = this.#validate(value) as { value?: unknown; issues?: readonly ValidationIssue[]; then?: unknown };
+        const result = this.#validate(value) as {
+          value?: unknown;
+          issues?: readonly ValidationIssue[];
+          then?: unknown;
+        };
         if (result.issues) {
-          this.rejection = { reason: "schema", message: describeIssues(result.issues), issues: result.issues.slice(0, 20) };
+          this.rejection = {
+            reason: "schema",
+            message: describeIssues(result.issues),
+            issues: result.issues.slice(0, 20),
+          };
           return undefined;
         }
         if (typeof result.then === "function") {

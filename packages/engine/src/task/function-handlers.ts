@@ -3,7 +3,13 @@ import { durationMs, type FunctionDefinition, HeadraceError, type Severity } fro
 import type { Invocation, TaskEvent, TaskHandlers } from "./spec.ts";
 
 /** Takes what handlers log. */
-export type LogSink = (entry: { level: string; message: string; fields?: Readonly<Record<string, unknown>>; function: string; key: string }) => void;
+export type LogSink = (entry: {
+  level: string;
+  message: string;
+  fields?: Readonly<Record<string, unknown>>;
+  function: string;
+  key: string;
+}) => void;
 
 /** xmur3 over the cause, then mulberry32: the same event draws the same numbers however often it is run (P10). */
 const randomOf = (cause: string): (() => number) => {
@@ -32,7 +38,10 @@ const uuidOf = (random: () => number): string => {
 class FunctionContext {
   state: unknown;
   nowMs = 0;
-  readonly device: { readonly id: string; command(name: string, args: unknown, options: { within: string }): { id: string } };
+  readonly device: {
+    readonly id: string;
+    command(name: string, args: unknown, options: { within: string }): { id: string };
+  };
   readonly alert: { raise(name: string, details?: Readonly<Record<string, unknown>>): void; clear(name: string): void };
   readonly emit: (stream: { readonly name: string }, value: unknown, options?: { key?: string }) => void;
   readonly random: () => number;
@@ -47,7 +56,9 @@ class FunctionContext {
       },
       command: (name, args, { within }) => {
         const deadlineMs = Math.floor(invocation.nowMs + durationMs(within as never));
-        return { id: invocation.effect({ kind: "command", device: invocation.device, name, args: args ?? null, deadlineMs }) };
+        return {
+          id: invocation.effect({ kind: "command", device: invocation.device, name, args: args ?? null, deadlineMs }),
+        };
       },
     };
     this.alert = {
@@ -60,7 +71,10 @@ class FunctionContext {
     };
     this.emit = (stream, value, options) => {
       if (!definition.emits.includes(stream.name)) {
-        throw new HeadraceError("HR_APP_INVALID", `function "${definition.name}" emits to "${stream.name}", which its \`emits\` does not list`);
+        throw new HeadraceError(
+          "HR_APP_INVALID",
+          `function "${definition.name}" emits to "${stream.name}", which its \`emits\` does not list`,
+        );
       }
       invocation.emit(stream.name, value, options?.key);
     };
@@ -69,7 +83,8 @@ class FunctionContext {
       return this.#random();
     };
     this.uuid = () => uuidOf(this.random);
-    this.log = (level, message, fields) => logSink({ level, message, fields, function: definition.name, key: invocation.key });
+    this.log = (level, message, fields) =>
+      logSink({ level, message, fields, function: definition.name, key: invocation.key });
   }
 
   begin(invocation: Invocation): void {
@@ -99,4 +114,5 @@ export const functionHandlers = (definition: FunctionDefinition, logSink: LogSin
 };
 
 /** True when the handler is declared `async`; others show it by what they return. */
-export const isAsyncHandler = (definition: FunctionDefinition): boolean => definition.handler.constructor.name === "AsyncFunction";
+export const isAsyncHandler = (definition: FunctionDefinition): boolean =>
+  definition.handler.constructor.name === "AsyncFunction";

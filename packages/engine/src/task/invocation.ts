@@ -21,7 +21,15 @@ export class LedgerInvocation implements Invocation {
     this.#ledger = ledger;
   }
 
-  begin(key: string, device: string, nowMs: number, state: unknown, logId: number, writer: number, sequence: number): void {
+  begin(
+    key: string,
+    device: string,
+    nowMs: number,
+    state: unknown,
+    logId: number,
+    writer: number,
+    sequence: number,
+  ): void {
     this.key = key;
     this.device = device;
     this.nowMs = nowMs;
@@ -37,11 +45,21 @@ export class LedgerInvocation implements Invocation {
     return `${this.#spec.name}/${this.#logId}/${this.#writer}/${this.#sequence}`;
   }
   #check(): void {
-    if (this.ended) throw new HeadraceError("HR_STATE_INVALID", `${this.#spec.functionName}: a handler used its context after it had returned`);
+    if (this.ended)
+      throw new HeadraceError(
+        "HR_STATE_INVALID",
+        `${this.#spec.functionName}: a handler used its context after it had returned`,
+      );
   }
   emit(stream: string, value: unknown, key = this.key): void {
     this.#check();
-    this.#ledger.outputs.push({ stream, key, device: this.device, payload: encodeJson(value), cause: `${this.cause}/${this.#index++}` });
+    this.#ledger.outputs.push({
+      stream,
+      key,
+      device: this.device,
+      payload: encodeJson(value),
+      cause: `${this.cause}/${this.#index++}`,
+    });
   }
   effect(effect: Effect): string {
     this.#check();

@@ -32,10 +32,14 @@ export const encodeJson = (value: unknown): Uint8Array => {
     if (typeof item !== "bigint") return item;
     return item >= -9007199254740991n && item <= 9007199254740991n ? Number(item) : item.toString();
   });
-  if (text === undefined) throw new HeadraceError("HR_STATE_INVALID", `a ${typeof value} cannot be emitted: emit plain data`);
+  if (text === undefined)
+    throw new HeadraceError("HR_STATE_INVALID", `a ${typeof value} cannot be emitted: emit plain data`);
   const bytes = encoder.encode(text);
   if (bytes.byteLength > outputBytesMax) {
-    throw new HeadraceError("HR_STATE_INVALID", `an emitted value of ${bytes.byteLength} bytes exceeds the limit of ${outputBytesMax}`);
+    throw new HeadraceError(
+      "HR_STATE_INVALID",
+      `an emitted value of ${bytes.byteLength} bytes exceeds the limit of ${outputBytesMax}`,
+    );
   }
   return bytes;
 };

@@ -52,8 +52,19 @@ export interface Invocation {
 
 /** What is owed to the outside world. The id is `function:partition:log:writer:sequence:index` and stays when it is sent again. */
 export type Effect =
-  | { readonly kind: "command"; readonly device: string; readonly name: string; readonly args: unknown; readonly deadlineMs: number }
-  | { readonly kind: "alert.raise"; readonly name: string; readonly severity: string; readonly details: Readonly<Record<string, unknown>> }
+  | {
+      readonly kind: "command";
+      readonly device: string;
+      readonly name: string;
+      readonly args: unknown;
+      readonly deadlineMs: number;
+    }
+  | {
+      readonly kind: "alert.raise";
+      readonly name: string;
+      readonly severity: string;
+      readonly details: Readonly<Record<string, unknown>>;
+    }
   | { readonly kind: "alert.clear"; readonly name: string };
 
 export interface TaskHandlers {

@@ -6,11 +6,12 @@
  */
 import { systemStreams } from "@headrace/sdk";
 import { EventBlockReader } from "../block/event-reader.ts";
-import { AsyncRunner } from "./async-runner.ts";
+import { type AsyncHost, AsyncRunner } from "./async-runner.ts";
 import { CommitBuilder, packSnapshot, payloadText } from "./commit-builder.ts";
 import { type CommitMeta, decodeCommit } from "./commit-format.ts";
 import type { DecodedEvent } from "./decoded-event.ts";
 import { BlockDecoder } from "./decoder.ts";
+import { describeError, isThenable, jsonView, positionText } from "./failure.ts";
 import { LedgerInvocation } from "./invocation.ts";
 import { type Cell, KeyedState } from "./keyed-state.ts";
 import { encodeJson, Ledger, type LedgerMark } from "./ledger.ts";
@@ -28,7 +29,7 @@ export interface PreparedCommit {
 
 type BatchResult = "done" | "failed" | "asynchronous";
 
-export class Task {
+export class Task implements AsyncHost {
   readonly spec: TaskSpec;
   readonly host: TaskHost;
   readonly state: KeyedState;
@@ -203,7 +204,13 @@ export class Task {
           stream: systemStreams.deadLetters,
           key: timer.key,
           device: timer.key,
-          payload: encodeJson({ function: this.spec.functionName, error: describeError(error), timer: timer.name, dueMs: timer.dueMs, attempts: 1 }),
+          payload: encodeJson({
+            function: this.spec.functionName,
+            error: describeError(error),
+            timer: timer.name,
+            dueMs: timer.dueMs,
+            attempts: 1,
+          }),
           cause: invocation.cause,
         });
       }
@@ -245,12 +252,25 @@ export class Task {
       stream: systemStreams.rejected,
       key: reader.key,
       device: reader.key,
-      payload: encodeJson({ stream: input.stream.name, ...decoder.rejection, ...payloadText(reader.payload), topic: reader.topic, position }),
+      payload: encodeJson({
+        stream: input.stream.name,
+        ...decoder.rejection,
+        ...payloadText(reader.payload),
+        topic: reader.topic,
+        position,
+      }),
       cause: `${this.spec.name}/${position}`,
     });
   }
 
-  deadLetter(ledger: Ledger, input: TaskInput, payload: Uint8Array, event: DecodedEvent, position: string, error: unknown): void {
+  deadLetter(
+    ledger: Ledger,
+    input: TaskInput,
+    payload: Uint8Array,
+    event: DecodedEvent,
+    position: string,
+    error: unknown,
+  ): void {
     const letter = {
       function: this.spec.functionName,
       stream: input.stream.name,
@@ -261,7 +281,13 @@ export class Task {
       attempts: 1,
       position,
     };
-    ledger.outputs.push({ stream: systemStreams.deadLetters, key: event.key, device: event.device, payload: encodeJson(letter), cause: `${this.spec.name}/${position}` });
+    ledger.outputs.push({
+      stream: systemStreams.deadLetters,
+      key: event.key,
+      device: event.device,
+      payload: encodeJson(letter),
+      cause: `${this.spec.name}/${position}`,
+    });
   }
 
   // Commit.
@@ -281,39 +307,22 @@ export class Task {
   }
 
   #meta(): CommitMeta {
-    return { timeMs: Math.max(1, Math.floor(this.host.nowMs())), processed: this.processed, nextTimerMs: this.timers.nextMs ?? 0, failed: this.failed };
+    return {
+      timeMs: Math.max(1, Math.floor(this.host.nowMs())),
+      processed: this.processed,
+      nextTimerMs: this.timers.nextMs ?? 0,
+      failed: this.failed,
+    };
   }
 
   /** The whole state as of the last commit taken, which must be durable before the snapshot counts. Only valid right behind {@link takeCommit}. */
   takeSnapshot(): Uint8Array[] {
     const sequence = (this.#builder?.journalSequence ?? 0) - 1;
-    return packSnapshot(this.spec, this.host, sequence, { positions: this.positions.all(), state: [...this.state.entries()], timers: this.timers.all(), meta: this.#meta() });
+    return packSnapshot(this.spec, this.host, sequence, {
+      positions: this.positions.all(),
+      state: [...this.state.entries()],
+      timers: this.timers.all(),
+      meta: this.#meta(),
+    });
   }
 }
-
-export const positionText = (header: { logId: number; writer: number }, sequence: number): string => `${header.logId}/${header.writer}/${sequence}`;
-
-export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
-  typeof value === "object" && value !== null && "then" in value && typeof value.then === "function";
-
-/** An error, or whatever was thrown, as data; a getter that throws is survived. */
-export const describeError = (error: unknown): { name: string; message: string; stack?: string } => {
-  try {
-    if (error instanceof Error) return { name: String(error.name), message: String(error.message), ...(error.stack && { stack: String(error.stack) }) };
-    return { name: "thrown value", message: typeof error === "string" ? error : (JSON.stringify(error) ?? String(error)) };
-  } catch {
-    return { name: "thrown value", message: "a value that cannot be described" };
-  }
-};
-
-/** A state value for people: Map and Set become arrays of their content. */
-const jsonView = (value: unknown): unknown => {
-  if (value instanceof Map) return [...value].map(([key, item]) => [jsonView(key), jsonView(item)]);
-  if (value instanceof Set) return [...value].map(jsonView);
-  if (ArrayBuffer.isView(value)) return Array.from(value as Uint8Array);
-  if (Array.isArray(value)) return value.map(jsonView);
-  if (typeof value === "object" && value !== null && !(value instanceof Date)) {
-    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, jsonView(item)]));
-  }
-  return value;
-};

@@ -52,7 +52,8 @@ export class Timers {
   }
 
   #top(): Entry | undefined {
-    while (this.#heap.length > 0 && this.#live.get(Timers.#id(this.#heap[0].key, this.#heap[0].name)) !== this.#heap[0]) this.#pop();
+    while (this.#heap.length > 0 && this.#live.get(Timers.#id(this.#heap[0].key, this.#heap[0].name)) !== this.#heap[0])
+      this.#pop();
     return this.#heap[0];
   }
   #rebuild(): void {

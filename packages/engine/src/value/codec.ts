@@ -5,12 +5,34 @@
 import { HeadraceError } from "@headrace/sdk";
 
 const tag = {
-  undefined: 0, null: 1, false: 2, true: 3, integer: 4, double: 5, string: 6, bigint: 7,
-  array: 8, object: 9, map: 10, set: 11, date: 12, bytes: 13,
+  undefined: 0,
+  null: 1,
+  false: 2,
+  true: 3,
+  integer: 4,
+  double: 5,
+  string: 6,
+  bigint: 7,
+  array: 8,
+  object: 9,
+  map: 10,
+  set: 11,
+  date: 12,
+  bytes: 13,
 } as const;
 
 const typedArrays = [
-  Uint8Array, Int8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Uint32Array, Float32Array, Float64Array, BigInt64Array, BigUint64Array,
+  Uint8Array,
+  Int8Array,
+  Uint8ClampedArray,
+  Int16Array,
+  Uint16Array,
+  Int32Array,
+  Uint32Array,
+  Float32Array,
+  Float64Array,
+  BigInt64Array,
+  BigUint64Array,
 ] as const;
 
 const depthMax = 100;
@@ -135,7 +157,9 @@ const putObject = (value: object, depth: number): void => {
   } else {
     const prototype = Object.getPrototypeOf(value);
     if (prototype !== Object.prototype && prototype !== null && prototype?.constructor?.name !== "Object") {
-      throw invalid(`an instance of ${prototype?.constructor?.name ?? "a class"} cannot be kept in state: keep plain data`);
+      throw invalid(
+        `an instance of ${prototype?.constructor?.name ?? "a class"} cannot be kept in state: keep plain data`,
+      );
     }
     const keys = Object.keys(value);
     writer.byte(tag.object);
@@ -240,7 +264,8 @@ const get = (reader: Reader): unknown => {
       for (let left = reader.varint(); left > 0; left--) {
         const name = reader.text();
         const item = get(reader);
-        if (name === "__proto__") Object.defineProperty(object, name, { value: item, enumerable: true, writable: true, configurable: true });
+        if (name === "__proto__")
+          Object.defineProperty(object, name, { value: item, enumerable: true, writable: true, configurable: true });
         else object[name] = item;
       }
       return object;

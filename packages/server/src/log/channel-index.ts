@@ -11,7 +11,9 @@ export interface BlockPlace {
 
 /** The blocks of one channel in one segment or history file, ascending by sequence. */
 export interface Run {
-  readonly source: { readonly kind: "segment"; readonly number: number } | { readonly kind: "history"; readonly path: string };
+  readonly source:
+    | { readonly kind: "segment"; readonly number: number }
+    | { readonly kind: "history"; readonly path: string };
   readonly places: BlockPlace[];
 }
 
@@ -37,14 +39,21 @@ export class ChannelIndex {
       run = { source: { kind: "segment", number: segment }, places: [] };
       this.#runs.push(run);
     }
-    run.places.push({ sequence: header.sequence, recordCount: header.recordCount, offset, byteLength: header.byteLength });
+    run.places.push({
+      sequence: header.sequence,
+      recordCount: header.recordCount,
+      offset,
+      byteLength: header.byteLength,
+    });
     this.endSequence = header.sequence + header.recordCount;
     if (header.epoch > this.epoch) this.epoch = header.epoch;
   }
 
   /** Puts a history run where its segment's run stood. */
   replaceSegment(segment: number, run: Run | undefined): void {
-    const at = this.#runs.findIndex((candidate) => candidate.source.kind === "segment" && candidate.source.number === segment);
+    const at = this.#runs.findIndex(
+      (candidate) => candidate.source.kind === "segment" && candidate.source.number === segment,
+    );
     if (at >= 0) this.#runs.splice(at, 1, ...(run ? [run] : []));
   }
   /** Adds a history run at the start, before any segment is read. */

@@ -4,11 +4,23 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { type BlockHeader, blockKind, type Channel, type ChannelState, type Log, type LogInfo, type LogRole, packBlock, readBlockHeader, readSections, sectionBytes } from "@headrace/engine";
+import {
+  type BlockHeader,
+  blockKind,
+  type Channel,
+  type ChannelState,
+  type Log,
+  type LogInfo,
+  type LogRole,
+  packBlock,
+  readBlockHeader,
+  readSections,
+  sectionBytes,
+} from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
+import { BlockIndex } from "./block-index.ts";
 import { checksum } from "./checksum.ts";
 import { History, type Retention } from "./history.ts";
-import { BlockIndex } from "./block-index.ts";
 import { recoverWal } from "./recovery.ts";
 import { segmentBytesDefault } from "./segment.ts";
 import { Wal } from "./wal.ts";
@@ -107,7 +119,12 @@ export class EmbeddedLog implements Log {
     const header = readBlockHeader(block);
     const bytes = sectionBytes(block, readSections(block, header), controlSection);
     if (!bytes) return;
-    const entry = JSON.parse(new TextDecoder().decode(bytes)) as { type: string; id: number; name: string; role: LogRole };
+    const entry = JSON.parse(new TextDecoder().decode(bytes)) as {
+      type: string;
+      id: number;
+      name: string;
+      role: LogRole;
+    };
     if (entry.type !== "log") return;
     const info: LogInfo = { id: entry.id, name: entry.name, role: entry.role };
     this.#byName.set(info.name, info);
@@ -126,7 +143,16 @@ export class EmbeddedLog implements Log {
     const sequence = Math.max(control.endSequence, this.#controlReserved);
     this.#controlReserved = sequence + 1;
     const bytes = new TextEncoder().encode(JSON.stringify({ type: "log", ...info }));
-    const place = { logId: controlLog, writer: 0, epoch: 1, sequence, recordCount: 1, earliestMs: 0, latestMs: 0, kind: blockKind.control };
+    const place = {
+      logId: controlLog,
+      writer: 0,
+      epoch: 1,
+      sequence,
+      recordCount: 1,
+      earliestMs: 0,
+      latestMs: 0,
+      kind: blockKind.control,
+    };
     await this.append([packBlock(place, [{ type: controlSection, bytes }], checksum)]);
     return info;
   }
@@ -152,7 +178,14 @@ export class EmbeddedLog implements Log {
   }
 
   channels(logId: number): ChannelState[] {
-    return this.#index.ofLog(logId).map((state) => ({ ...state.channel, epoch: state.epoch, startSequence: state.startSequence, endSequence: state.endSequence }));
+    return this.#index
+      .ofLog(logId)
+      .map((state) => ({
+        ...state.channel,
+        epoch: state.epoch,
+        startSequence: state.startSequence,
+        endSequence: state.endSequence,
+      }));
   }
 
   /** Sequence that the channel's next block must carry. */
@@ -316,7 +349,13 @@ export class EmbeddedLog implements Log {
   metrics(): { syncs: number; syncMsP50: number; syncMsP99: number; walBytes: number; historyBytes: number } {
     const sorted = this.#wal.syncMs.slice(0, Math.min(this.#wal.syncs, 1024)).sort();
     const at = (share: number): number => sorted[Math.floor(sorted.length * share)] ?? 0;
-    return { syncs: this.#wal.syncs, syncMsP50: at(0.5), syncMsP99: at(0.99), walBytes: this.#history.walBytes(this.#wal.end), historyBytes: this.#history.historyBytes };
+    return {
+      syncs: this.#wal.syncs,
+      syncMsP50: at(0.5),
+      syncMsP99: at(0.99),
+      walBytes: this.#history.walBytes(this.#wal.end),
+      historyBytes: this.#history.historyBytes,
+    };
   }
 
   /** Writes what is pending and a marker, then closes. */

@@ -16,18 +16,27 @@ export const lockFolder = (folder: string): Disposable => {
     if (!lstatSync(folder).isDirectory()) throw new Error("it is not a folder");
     accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
-    throw new HeadraceError("HR_DATA_FOLDER_UNUSABLE", `the data folder ${folder} cannot be used: ${explain(error)}`, { cause: error, data: { folder } });
+    throw new HeadraceError("HR_DATA_FOLDER_UNUSABLE", `the data folder ${folder} cannot be used: ${explain(error)}`, {
+      cause: error,
+      data: { folder },
+    });
   }
   const pidFile = join(folder, "lock.pid");
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(join(folder, "lock"));
-    database.exec("PRAGMA journal_mode=MEMORY; PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; CREATE TABLE IF NOT EXISTS held (at TEXT); COMMIT;");
+    database.exec(
+      "PRAGMA journal_mode=MEMORY; PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; CREATE TABLE IF NOT EXISTS held (at TEXT); COMMIT;",
+    );
     writeFileSync(pidFile, `${process.pid}\n`);
   } catch (error) {
     database?.close();
     if (!/locked|busy/i.test(explain(error))) {
-      throw new HeadraceError("HR_DATA_FOLDER_UNUSABLE", `the data folder ${folder} cannot be written: ${explain(error)}`, { cause: error, data: { folder } });
+      throw new HeadraceError(
+        "HR_DATA_FOLDER_UNUSABLE",
+        `the data folder ${folder} cannot be written: ${explain(error)}`,
+        { cause: error, data: { folder } },
+      );
     }
     let pid = "unknown";
     try {
@@ -35,7 +44,9 @@ export const lockFolder = (folder: string): Disposable => {
     } catch {
       // The other process has not written its id yet.
     }
-    throw new HeadraceError("HR_DATA_FOLDER_LOCKED", `the data folder ${folder} is in use by process ${pid}`, { data: { folder, pid } });
+    throw new HeadraceError("HR_DATA_FOLDER_LOCKED", `the data folder ${folder} is in use by process ${pid}`, {
+      data: { folder, pid },
+    });
   }
   const held = database;
   return { [Symbol.dispose]: () => held.isOpen && held.close() };

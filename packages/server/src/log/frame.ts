@@ -74,4 +74,5 @@ export const verifyFrame = (bytes: Uint8Array, at: number, frame: FrameHeader, s
   checksum(bytes.subarray(at + 16, at + frame.byteLength), salt) === frame.crc;
 
 /** The hash that the frame after the one at `at` must carry. */
-export const hashOfFrame = (bytes: Uint8Array, at: number): number => checksum(bytes.subarray(at, at + frameHeaderBytes));
+export const hashOfFrame = (bytes: Uint8Array, at: number): number =>
+  checksum(bytes.subarray(at, at + frameHeaderBytes));

@@ -28,7 +28,11 @@ export interface HistoryEntry {
 }
 
 /** Writes a history file under a temporary name, makes it durable and renames it. */
-export const writeHistoryFile = (path: string, logId: number, blocks: readonly { header: BlockHeader; block: Uint8Array }[]): HistoryEntry[] => {
+export const writeHistoryFile = (
+  path: string,
+  logId: number,
+  blocks: readonly { header: BlockHeader; block: Uint8Array }[],
+): HistoryEntry[] => {
   mkdirSync(dirname(path), { recursive: true });
   const head = new Uint8Array(8);
   viewOf(head).setUint32(0, magic, true);
@@ -38,7 +42,13 @@ export const writeHistoryFile = (path: string, logId: number, blocks: readonly {
   let offset = 8;
   for (const { header, block } of blocks) {
     const stored = zstdCompressSync(block);
-    entries.push({ ...header, offset, storedBytes: stored.byteLength, rawBytes: block.byteLength, crc: checksum(stored) });
+    entries.push({
+      ...header,
+      offset,
+      storedBytes: stored.byteLength,
+      rawBytes: block.byteLength,
+      crc: checksum(stored),
+    });
     parts.push(stored);
     offset += stored.byteLength;
   }
@@ -67,7 +77,8 @@ export const writeHistoryFile = (path: string, logId: number, blocks: readonly {
   const temporary = `${path}.tmp`;
   const descriptor = openSync(temporary, "w");
   try {
-    for (const part of [...parts, footer, trailer]) for (let at = 0; at < part.byteLength; ) at += writevSync(descriptor, [part.subarray(at)]);
+    for (const part of [...parts, footer, trailer])
+      for (let at = 0; at < part.byteLength; ) at += writevSync(descriptor, [part.subarray(at)]);
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
@@ -95,12 +106,15 @@ export const readHistoryIndex = (path: string, logId: number): HistoryEntry[] =>
     if (size < 8 + trailerBytes) throw corrupt(`${path} is cut at byte ${size}`);
     const trailer = viewOf(readExactly(descriptor, size - trailerBytes, trailerBytes, path));
     if (trailer.getUint32(20, true) !== magic) throw corrupt(`${path} has no trailer at byte ${size - trailerBytes}`);
-    if (trailer.getUint32(16, true) !== logId) throw corrupt(`${path} belongs to log ${trailer.getUint32(16, true)}, expected ${logId}`);
+    if (trailer.getUint32(16, true) !== logId)
+      throw corrupt(`${path} belongs to log ${trailer.getUint32(16, true)}, expected ${logId}`);
     const count = trailer.getUint32(8, true);
     const start = getUint53(trailer, 0);
-    if (start + count * entryBytes + trailerBytes !== size) throw corrupt(`${path} has a footer of the wrong size at byte ${start}`);
+    if (start + count * entryBytes + trailerBytes !== size)
+      throw corrupt(`${path} has a footer of the wrong size at byte ${start}`);
     const footer = readExactly(descriptor, start, count * entryBytes, path);
-    if (checksum(footer) !== trailer.getUint32(12, true)) throw corrupt(`${path} has a damaged footer at byte ${start}`);
+    if (checksum(footer) !== trailer.getUint32(12, true))
+      throw corrupt(`${path} has a damaged footer at byte ${start}`);
     const view = viewOf(footer);
     return Array.from({ length: count }, (_, index) => {
       const at = index * entryBytes;
@@ -123,7 +137,11 @@ export const readHistoryIndex = (path: string, logId: number): HistoryEntry[] =>
 };
 
 /** Reads one block back. @throws HR_BLOCK_CORRUPT naming file and offset */
-export const readHistoryBlock = (descriptor: number, path: string, entry: Pick<HistoryEntry, "offset" | "storedBytes" | "crc">): Uint8Array => {
+export const readHistoryBlock = (
+  descriptor: number,
+  path: string,
+  entry: Pick<HistoryEntry, "offset" | "storedBytes" | "crc">,
+): Uint8Array => {
   const stored = readExactly(descriptor, entry.offset, entry.storedBytes, path);
   if (checksum(stored) !== entry.crc) throw corrupt(`${path} is damaged at byte ${entry.offset}`);
   return zstdDecompressSync(stored);

@@ -6,7 +6,10 @@ import { checksum } from "./checksum.ts";
 import { syncFolder } from "./segment.ts";
 
 export type ManifestEntry =
-  | { readonly segment: number; readonly files: readonly { readonly logId: number; readonly path: string; readonly byteLength: number }[] }
+  | {
+      readonly segment: number;
+      readonly files: readonly { readonly logId: number; readonly path: string; readonly byteLength: number }[];
+    }
   | { readonly dropped: readonly string[] };
 
 const encode = (entry: ManifestEntry): Buffer => {
@@ -17,7 +20,9 @@ const encode = (entry: ManifestEntry): Buffer => {
 const manifestFile = (folder: string): string => join(folder, "manifest");
 
 /** Reads the manifest; a last line that is cut was never acted on and is removed. @throws HR_BLOCK_CORRUPT for any other damage */
-export const readManifest = (folder: string): { lastSegment: number; files: Map<string, { logId: number; byteLength: number }> } => {
+export const readManifest = (
+  folder: string,
+): { lastSegment: number; files: Map<string, { logId: number; byteLength: number }> } => {
   const files = new Map<string, { logId: number; byteLength: number }>();
   let lastSegment = 0;
   const path = manifestFile(folder);

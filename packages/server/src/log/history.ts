@@ -1,8 +1,8 @@
 /** Life of stored data behind the write-ahead log: reading from segments and history files, rewriting, trimming, retention. */
-import { closeSync, openSync, readSync, rmSync, readdirSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { type Channel, readBlockHeader, corrupt, verifyBlock } from "@headrace/engine";
+import { type Channel, corrupt, readBlockHeader, verifyBlock } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
 import { openRpc, type Rpc } from "../threads/index.ts";
 import type { BlockIndex } from "./block-index.ts";
@@ -75,7 +75,9 @@ export class History {
         channel.addHistory(run);
         for (const entry of entries) if (entry.writer === writer) channel.epoch = Math.max(channel.epoch, entry.epoch);
       });
-      if (logId === 0) for (const entry of entries) visitControl(readHistoryBlock(this.#descriptor(join(historyFolder, path)), path, entry));
+      if (logId === 0)
+        for (const entry of entries)
+          visitControl(readHistoryBlock(this.#descriptor(join(historyFolder, path)), path, entry));
     }
     this.#removeOrphans(manifest.files, manifest.lastSegment);
     this.#firstSegment = manifest.lastSegment + 1;
@@ -93,7 +95,12 @@ export class History {
   }
 
   /** Adds a file to the books; `place` puts its runs into the index. */
-  #addFile(path: string, logId: number, entries: readonly HistoryEntry[], place: (run: Run, writer: number) => void): void {
+  #addFile(
+    path: string,
+    logId: number,
+    entries: readonly HistoryEntry[],
+    place: (run: Run, writer: number) => void,
+  ): void {
     const writers = new Map<number, HistoryPlace[]>();
     const ends = new Map<number, number>();
     let latestMs = 0;
@@ -101,7 +108,13 @@ export class History {
     for (const entry of entries) {
       const places = writers.get(entry.writer) ?? [];
       writers.set(entry.writer, places);
-      places.push({ sequence: entry.sequence, recordCount: entry.recordCount, offset: entry.offset, byteLength: entry.rawBytes, entry });
+      places.push({
+        sequence: entry.sequence,
+        recordCount: entry.recordCount,
+        offset: entry.offset,
+        byteLength: entry.rawBytes,
+        entry,
+      });
       ends.set(entry.writer, entry.sequence + entry.recordCount);
       latestMs = Math.max(latestMs, entry.latestMs);
       byteLength += entry.storedBytes;
@@ -151,7 +164,9 @@ export class History {
       for (let segment = this.#rewriting[0]; segment !== undefined && this.#rpc; segment = this.#rewriting[0]) {
         const trims = [...this.#trims.values()].map(({ channel, before }) => [channel.logId, channel.writer, before]);
         const { walFolder, historyFolder } = this.#options;
-        const files = (await this.#rpc.call("rewrite", [{ walFolder, historyFolder, segment, trims }])) as HistoryFile[];
+        const files = (await this.#rpc.call("rewrite", [
+          { walFolder, historyFolder, segment, trims },
+        ])) as HistoryFile[];
         this.#rewriting.shift();
         this.#replaceSegment(segment, files);
         await this.#rpc.call("removeSegment", [walFolder, segment]);
@@ -168,7 +183,9 @@ export class History {
   #replaceSegment(segment: number, files: readonly HistoryFile[]): void {
     const runs = new Map<string, Run>();
     for (const file of files) {
-      this.#addFile(file.path, file.logId, file.entries, (run, writer) => runs.set(key({ logId: file.logId, writer }), run));
+      this.#addFile(file.path, file.logId, file.entries, (run, writer) =>
+        runs.set(key({ logId: file.logId, writer }), run),
+      );
     }
     for (const channel of this.#options.index.all()) channel.replaceSegment(segment, runs.get(key(channel.channel)));
     const path = segmentFile(this.#options.walFolder, segment);
@@ -189,7 +206,10 @@ export class History {
   /** Reads blocks of a channel; every block is checked against its checksum. */
   read(channel: ChannelIndex, fromSequence: number, maxBytes: number): Uint8Array[] {
     if (fromSequence < channel.startSequence) {
-      throw new HeadraceError("HR_NOT_FOUND", `sequence ${fromSequence} of log ${channel.channel.logId} is no longer kept; the oldest is ${channel.startSequence}`);
+      throw new HeadraceError(
+        "HR_NOT_FOUND",
+        `sequence ${fromSequence} of log ${channel.channel.logId} is no longer kept; the oldest is ${channel.startSequence}`,
+      );
     }
     return channel.find(fromSequence, maxBytes).map(({ source, place }) => {
       if (source.kind === "history") {
@@ -200,7 +220,11 @@ export class History {
       const block = new Uint8Array(place.byteLength);
       readSync(this.#descriptor(path), block, 0, block.byteLength, place.offset);
       const header = readBlockHeader(block);
-      if (!verifyBlock(block, header, checksum) || header.sequence !== place.sequence || header.logId !== channel.channel.logId) {
+      if (
+        !verifyBlock(block, header, checksum) ||
+        header.sequence !== place.sequence ||
+        header.logId !== channel.channel.logId
+      ) {
         throw corrupt(`${path} is damaged at byte ${place.offset}`);
       }
       return block;
@@ -228,8 +252,11 @@ export class History {
       const { ageMs, bytes } = this.#retention.get(logId) ?? {};
       let total = files.reduce((sum, [, file]) => sum + file.byteLength, 0);
       for (const [path, file] of files.sort(([a], [b]) => a.localeCompare(b))) {
-        const trimmed = [...file.ends].every(([writer, end]) => end <= (this.#trims.get(key({ logId, writer }))?.before ?? 0));
-        const expired = (ageMs !== undefined && file.latestMs < nowMs - ageMs) || (bytes !== undefined && total > bytes);
+        const trimmed = [...file.ends].every(
+          ([writer, end]) => end <= (this.#trims.get(key({ logId, writer }))?.before ?? 0),
+        );
+        const expired =
+          (ageMs !== undefined && file.latestMs < nowMs - ageMs) || (bytes !== undefined && total > bytes);
         if (!(trimmed || (expired && !this.#isHeld(logId, file)))) break;
         dropped.push(path);
         total -= file.byteLength;

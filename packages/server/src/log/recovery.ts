@@ -20,13 +20,19 @@ export interface Recovered {
 }
 
 const damaged = (message: string, segment: number, offset: number): HeadraceError =>
-  new HeadraceError("HR_BLOCK_CORRUPT", `write-ahead segment ${segment} is damaged at byte ${offset}: ${message}`, { data: { segment, offset } });
+  new HeadraceError("HR_BLOCK_CORRUPT", `write-ahead segment ${segment} is damaged at byte ${offset}: ${message}`, {
+    data: { segment, offset },
+  });
 
 /**
  * @param after the last segment that history covers; older files are ignored
  * @param visit called for every block in order of writing
  */
-export const recoverWal = (folder: string, after: number, visit: (segment: number, offset: number, header: BlockHeader, block: Uint8Array) => void): Recovered => {
+export const recoverWal = (
+  folder: string,
+  after: number,
+  visit: (segment: number, offset: number, header: BlockHeader, block: Uint8Array) => void,
+): Recovered => {
   const numbers = listSegments(folder).filter((number) => number > after);
   const used: number[] = [];
   const prepared: number[] = [];
@@ -49,13 +55,24 @@ export const recoverWal = (folder: string, after: number, visit: (segment: numbe
     }
     if (end && end.segment !== number - 1) throw damaged(`segment ${end.segment + 1} is missing`, number, 0);
     used.push(number);
-    ({ end, cut } = walkSegment(bytes, { segment: number, offset: segmentHeaderBytes, groupNumber: head.firstGroup, previousHash: head.previousHash, salt: head.salt }, visit));
+    ({ end, cut } = walkSegment(
+      bytes,
+      {
+        segment: number,
+        offset: segmentHeaderBytes,
+        groupNumber: head.firstGroup,
+        previousHash: head.previousHash,
+        salt: head.salt,
+      },
+      visit,
+    ));
   }
-  const last = end ?? { segment: (prepared[0] ?? after + 1), offset: 0, groupNumber: 1, previousHash: 0, salt: 0 };
+  const last = end ?? { segment: prepared[0] ?? after + 1, offset: 0, groupNumber: 1, previousHash: 0, salt: 0 };
   return { end: last, sealed: used.slice(0, -1), prepared, cut };
 };
 
-const isUsed = (folder: string, number: number): boolean => typeof decodeSegmentHeader(readFileSync(segmentFile(folder, number))) === "object";
+const isUsed = (folder: string, number: number): boolean =>
+  typeof decodeSegmentHeader(readFileSync(segmentFile(folder, number))) === "object";
 
 const walkSegment = (
   bytes: Uint8Array,
@@ -67,9 +84,13 @@ const walkSegment = (
     const at = end.offset;
     const frame = decodeFrameHeader(bytes, at);
     const valid =
-      frame !== undefined && frame.groupNumber === end.groupNumber && frame.previousHash === end.previousHash && verifyFrame(bytes, at, frame, end.salt);
+      frame !== undefined &&
+      frame.groupNumber === end.groupNumber &&
+      frame.previousHash === end.previousHash &&
+      verifyFrame(bytes, at, frame, end.salt);
     if (!frame || !valid) {
-      if (hasLaterFrame(bytes, at, end.groupNumber, end.salt)) throw damaged("a frame fails its checks and valid frames follow", end.segment, at);
+      if (hasLaterFrame(bytes, at, end.groupNumber, end.salt))
+        throw damaged("a frame fails its checks and valid frames follow", end.segment, at);
       const torn = !isZero(bytes, at, Math.min(bytes.byteLength, at + frameHeaderBytes));
       return { end, cut: torn ? { segment: end.segment, offset: at } : undefined };
     }
@@ -80,7 +101,12 @@ const walkSegment = (
       visit(end.segment, blockAt, header, block.subarray(0, header.byteLength));
       blockAt += header.byteLength;
     }
-    end = { ...end, offset: at + frame.byteLength, groupNumber: end.groupNumber + 1, previousHash: hashOfFrame(bytes, at) };
+    end = {
+      ...end,
+      offset: at + frame.byteLength,
+      groupNumber: end.groupNumber + 1,
+      previousHash: hashOfFrame(bytes, at),
+    };
   }
 };
 

@@ -18,11 +18,16 @@ export const serveLog = (log: Log, port: MessagePort): { close(): void } => {
     read: async (channel: Channel, fromSequence: number, maxBytes: number) => {
       const blocks = await log.read(channel, fromSequence, maxBytes);
       const own = blocks.map((block) => new Uint8Array(block));
-      return new Moved(own, own.map((block) => block.buffer));
+      return new Moved(
+        own,
+        own.map((block) => block.buffer),
+      );
     },
     watch: (logId: number) => {
       if (watched.has(logId)) return;
-      const cancel = log.watch(logId, () => rpc.emit("appended", [{ logId, channels: log.channels(logId) } satisfies WatchState]));
+      const cancel = log.watch(logId, () =>
+        rpc.emit("appended", [{ logId, channels: log.channels(logId) } satisfies WatchState]),
+      );
       watched.set(logId, cancel);
     },
     unwatch: (logId: number) => {
@@ -50,11 +55,15 @@ export class RemoteLog {
   readonly #listeners = new Map<number, Set<() => void>>();
 
   constructor(port: MessagePort) {
-    this.#rpc = openRpc(port, {}, {
-      appended: (state: WatchState) => {
-        for (const listener of this.#listeners.get(state.logId) ?? []) listener();
+    this.#rpc = openRpc(
+      port,
+      {},
+      {
+        appended: (state: WatchState) => {
+          for (const listener of this.#listeners.get(state.logId) ?? []) listener();
+        },
       },
-    });
+    );
   }
   open(name: string, role: LogRole): Promise<LogInfo> {
     return this.#rpc.call("open", [name, role]) as Promise<LogInfo>;

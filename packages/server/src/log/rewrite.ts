@@ -1,7 +1,15 @@
 /** Rewrites one sealed write-ahead segment into a history file per log: small blocks of a channel are merged, what was trimmed is left out. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type BlockHeader, blockKind, corrupt, EventBlockBuilder, EventBlockReader, InternedString, readBlockHeader } from "@headrace/engine";
+import {
+  type BlockHeader,
+  blockKind,
+  corrupt,
+  EventBlockBuilder,
+  EventBlockReader,
+  InternedString,
+  readBlockHeader,
+} from "@headrace/engine";
 import { checksum } from "./checksum.ts";
 import { decodeFrameHeader, frameHeaderBytes, verifyFrame } from "./frame.ts";
 import { type HistoryEntry, writeHistoryFile } from "./history-file.ts";
@@ -36,7 +44,8 @@ export const rewriteSegment = (request: RewriteRequest): HistoryFile[] => {
   const channels = new Map<string, Packed[]>();
   let at = segmentHeaderBytes;
   for (let frame = decodeFrameHeader(bytes, at); frame; frame = decodeFrameHeader(bytes, at)) {
-    if (!verifyFrame(bytes, at, frame, head.salt)) throw corrupt(`write-ahead segment ${segment} is damaged at byte ${at}`);
+    if (!verifyFrame(bytes, at, frame, head.salt))
+      throw corrupt(`write-ahead segment ${segment} is damaged at byte ${at}`);
     let blockAt = at + frameHeaderBytes;
     for (let index = 0; index < frame.blockCount; index++) {
       const header = readBlockHeader(bytes.subarray(blockAt));
@@ -72,14 +81,19 @@ const mergeEvents = (blocks: readonly Packed[]): Packed[] => {
   let sequence = 0;
   const seal = (): void => {
     if (!first || builder.recordCount === 0) return;
-    const block = builder.seal({ logId: first.logId, writer: first.writer, epoch: first.epoch, sequence }, checksum).slice();
+    const block = builder
+      .seal({ logId: first.logId, writer: first.writer, epoch: first.epoch, sequence }, checksum)
+      .slice();
     sequence += builder.recordCount;
     merged.push({ header: readBlockHeader(block), block });
     builder.reset();
   };
   for (const { header, block } of blocks) {
     // A big block stays as it is; so does the place where the owner changed, because an epoch stands once a block.
-    if (block.byteLength > mergedBytes / 2 || (first && (first.epoch !== header.epoch || sequence + builder.recordCount !== header.sequence))) {
+    if (
+      block.byteLength > mergedBytes / 2 ||
+      (first && (first.epoch !== header.epoch || sequence + builder.recordCount !== header.sequence))
+    ) {
       seal();
       first = undefined;
     }

@@ -25,7 +25,8 @@ export interface SegmentHeader {
   salt: number;
 }
 
-export const segmentFile = (folder: string, number: number): string => join(folder, `${String(number).padStart(12, "0")}.wal`);
+export const segmentFile = (folder: string, number: number): string =>
+  join(folder, `${String(number).padStart(12, "0")}.wal`);
 
 /** Numbers of the segment files in `folder`, ascending. */
 export const listSegments = (folder: string): number[] =>
@@ -55,7 +56,12 @@ export const decodeSegmentHeader = (bytes: Uint8Array): SegmentHeader | "empty" 
   const view = viewOf(head);
   if (view.getUint32(0, true) !== segmentMagic || view.getUint16(4, true) !== 1) return "damaged";
   if (view.getUint32(32, true) !== checksum(head.subarray(0, 32))) return "damaged";
-  return { number: getUint53(view, 8), firstGroup: getUint53(view, 16), previousHash: view.getUint32(24, true), salt: view.getUint32(28, true) };
+  return {
+    number: getUint53(view, 8),
+    firstGroup: getUint53(view, 16),
+    previousHash: view.getUint32(24, true),
+    salt: view.getUint32(28, true),
+  };
 };
 
 /** Makes the entries of a folder durable. */
@@ -73,7 +79,8 @@ export const prepareSegment = (folder: string, number: number, segmentBytes: num
   const descriptor = openSync(segmentFile(folder, number), "wx");
   try {
     const zeros = new Uint8Array(1024 * 1024);
-    for (let at = 0; at < segmentBytes; at += zeros.byteLength) writeSync(descriptor, zeros, 0, Math.min(zeros.byteLength, segmentBytes - at), at);
+    for (let at = 0; at < segmentBytes; at += zeros.byteLength)
+      writeSync(descriptor, zeros, 0, Math.min(zeros.byteLength, segmentBytes - at), at);
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);

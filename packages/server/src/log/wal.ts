@@ -65,7 +65,12 @@ export class Wal {
       );
       writeAll(this.#descriptor, [header, ...blocks], this.#end.offset);
       const place = { segment: this.#end.segment, offset: this.#end.offset + frameHeaderBytes };
-      this.#written = { ...this.#end, offset: this.#end.offset + frameBytes, groupNumber: this.#end.groupNumber + 1, previousHash: hash };
+      this.#written = {
+        ...this.#end,
+        offset: this.#end.offset + frameBytes,
+        groupNumber: this.#end.groupNumber + 1,
+        previousHash: hash,
+      };
       return place;
     } catch (error) {
       throw asLogError(error, "write");
@@ -78,7 +83,9 @@ export class Wal {
     try {
       fdatasyncSync(this.#descriptor);
     } catch (error) {
-      throw new HeadraceError("HR_LOG_FAILED", `fdatasync of the write-ahead log failed: ${String(error)}`, { cause: error });
+      throw new HeadraceError("HR_LOG_FAILED", `fdatasync of the write-ahead log failed: ${String(error)}`, {
+        cause: error,
+      });
     }
     this.syncMs[this.syncs++ & 1023] = performance.now() - startedMs;
     if (this.#written) this.#end = this.#written;
@@ -94,7 +101,18 @@ export class Wal {
     const salt = randomInt(2 ** 32);
     const descriptor = openSync(segmentFile(folder, number), prepared ? "r+" : "w+");
     try {
-      writeAll(descriptor, [encodeSegmentHeader({ number, firstGroup: this.#end.groupNumber, previousHash: this.#end.previousHash, salt })], 0);
+      writeAll(
+        descriptor,
+        [
+          encodeSegmentHeader({
+            number,
+            firstGroup: this.#end.groupNumber,
+            previousHash: this.#end.previousHash,
+            salt,
+          }),
+        ],
+        0,
+      );
       if (!prepared) {
         fsyncSync(descriptor);
         syncFolder(folder);
@@ -137,7 +155,11 @@ const writeAll = (descriptor: number, buffers: readonly Uint8Array[], offset: nu
 const asLogError = (error: unknown, action: string): HeadraceError => {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === "ENOSPC" || code === "EDQUOT") {
-    return new HeadraceError("HR_DISK_FULL", `the disk is full (${code} on ${action} of the write-ahead log)`, { cause: error });
+    return new HeadraceError("HR_DISK_FULL", `the disk is full (${code} on ${action} of the write-ahead log)`, {
+      cause: error,
+    });
   }
-  return new HeadraceError("HR_LOG_FAILED", `${action} of the write-ahead log failed: ${String(error)}`, { cause: error });
+  return new HeadraceError("HR_LOG_FAILED", `${action} of the write-ahead log failed: ${String(error)}`, {
+    cause: error,
+  });
 };

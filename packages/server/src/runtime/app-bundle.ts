@@ -5,7 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import { type AppDefinition, HeadraceError } from "@headrace/sdk";
-import { build, type BuildFailure } from "esbuild";
+import { type BuildFailure, build } from "esbuild";
 
 /** What the node knows of a function without running its code. */
 export interface FunctionOutline {
@@ -33,7 +33,8 @@ export const findApp = (path: string): string => {
   const full = resolve(path);
   if (!existsSync(full)) throw new HeadraceError("HR_APP_LOAD_FAILED", `there is no application at ${full}`);
   if (statSync(full).isFile()) return full;
-  for (const name of ["app.ts", "app.mts", "app.js", "app.mjs", "index.ts", "index.js"]) if (existsSync(join(full, name))) return join(full, name);
+  for (const name of ["app.ts", "app.mts", "app.js", "app.mjs", "index.ts", "index.js"])
+    if (existsSync(join(full, name))) return join(full, name);
   throw new HeadraceError("HR_APP_LOAD_FAILED", `${full} has no app.ts; name the application's file`);
 };
 
@@ -55,8 +56,14 @@ export const loadApp = async (path: string, releasesFolder: string): Promise<Rel
     ...(sourceCondition && { conditions: ["headrace-source", "module"] }),
   }).catch((failure: BuildFailure) => {
     const first = failure.errors?.[0];
-    const where = first?.location ? `${join(dirname(entry), first.location.file)}:${first.location.line}:${first.location.column + 1}: ` : "";
-    throw new HeadraceError("HR_APP_LOAD_FAILED", `the application does not compile: ${where}${first?.text ?? String(failure)}`, { cause: failure });
+    const where = first?.location
+      ? `${join(dirname(entry), first.location.file)}:${first.location.line}:${first.location.column + 1}: `
+      : "";
+    throw new HeadraceError(
+      "HR_APP_LOAD_FAILED",
+      `the application does not compile: ${where}${first?.text ?? String(failure)}`,
+      { cause: failure },
+    );
   });
   const [{ contents }] = result.outputFiles;
   const id = createHash("sha256").update(contents).digest("hex").slice(0, 16);
@@ -72,7 +79,11 @@ export const loadApp = async (path: string, releasesFolder: string): Promise<Rel
 const inspect = (bundleUrl: string, entry: string): Promise<AppOutline> =>
   new Promise((settle, reject) => {
     const file = import.meta.url.endsWith(".ts") ? "./app-inspect-worker.ts" : "./app-inspect-worker.js";
-    const worker = new Worker(new URL(file, import.meta.url), { workerData: { bundleUrl }, env: {}, execArgv: [...process.execArgv, "--enable-source-maps"] });
+    const worker = new Worker(new URL(file, import.meta.url), {
+      workerData: { bundleUrl },
+      env: {},
+      execArgv: [...process.execArgv, "--enable-source-maps"],
+    });
     const fail = (message: string, cause?: unknown): void =>
       reject(new HeadraceError("HR_APP_LOAD_FAILED", `${entry} could not be loaded: ${message}`, { cause }));
     const deadline = setTimeout(() => {
@@ -82,7 +93,8 @@ const inspect = (bundleUrl: string, entry: string): Promise<AppOutline> =>
     worker.on("message", (message: { outline?: AppOutline; error?: string; invalid?: boolean }) => {
       clearTimeout(deadline);
       if (message.outline) settle(message.outline);
-      else if (message.invalid) reject(new HeadraceError("HR_APP_INVALID", message.error ?? "the definition is not valid"));
+      else if (message.invalid)
+        reject(new HeadraceError("HR_APP_INVALID", message.error ?? "the definition is not valid"));
       else fail(message.error ?? "unknown reason");
       void worker.terminate();
     });

@@ -13,5 +13,8 @@ try {
   parentPort?.postMessage({ outline: JSON.parse(JSON.stringify(outline)) });
 } catch (error) {
   const failure = error as Error & { code?: string };
-  parentPort?.postMessage({ error: failure.code === "HR_APP_INVALID" ? failure.message : (failure.stack ?? String(error)), invalid: failure.code === "HR_APP_INVALID" });
+  parentPort?.postMessage({
+    error: failure.code === "HR_APP_INVALID" ? failure.message : (failure.stack ?? String(error)),
+    invalid: failure.code === "HR_APP_INVALID",
+  });
 }

@@ -1,6 +1,14 @@
 /** A function worker: hosts the tasks of one function, or of all declarative operators, of one release. */
 import { parentPort, workerData } from "node:worker_threads";
-import { functionHandlers, isAsyncHandler, type PreparedCommit, Task, type TaskHandlers, type TaskHost, tumblingHandlers } from "@headrace/engine";
+import {
+  functionHandlers,
+  isAsyncHandler,
+  type PreparedCommit,
+  Task,
+  type TaskHandlers,
+  type TaskHost,
+  tumblingHandlers,
+} from "@headrace/engine";
 import type { AppDefinition } from "@headrace/sdk";
 import { checksum } from "../log/index.ts";
 import { blockText } from "./block-text.ts";
@@ -13,9 +21,13 @@ const port = parentPort;
 const definition = await importApp((workerData as { bundleUrl: string }).bundleUrl);
 const runners = new Map<string, TaskRunner>();
 
-const post = (message: FromWorker, transfer: ArrayBufferLike[] = []): void => port.postMessage(message, transfer as ArrayBuffer[]);
+const post = (message: FromWorker, transfer: ArrayBufferLike[] = []): void =>
+  port.postMessage(message, transfer as ArrayBuffer[]);
 
-const handlersOf = (app: AppDefinition, { plan }: TaskStart): { handlers: TaskHandlers; asynchronous: boolean; concurrency: number } => {
+const handlersOf = (
+  app: AppDefinition,
+  { plan }: TaskStart,
+): { handlers: TaskHandlers; asynchronous: boolean; concurrency: number } => {
   if (plan.kind === "function") {
     const found = app.functions.find((candidate) => candidate.name === plan.functionName);
     if (!found) throw new Error(`the release has no function "${plan.functionName}"`);
@@ -30,7 +42,8 @@ const handlersOf = (app: AppDefinition, { plan }: TaskStart): { handlers: TaskHa
   return { handlers: { onEvent: () => undefined }, asynchronous: false, concurrency: 1 };
 };
 
-const positionsOf = (task: Task): [number, number, number][] => task.positions.all().map(({ logId, writer, low }) => [logId, writer, low]);
+const positionsOf = (task: Task): [number, number, number][] =>
+  task.positions.all().map(({ logId, writer, low }) => [logId, writer, low]);
 
 const start = (from: TaskStart): void => {
   const { plan } = from;

@@ -5,7 +5,10 @@ export const importApp = async (bundleUrl: string): Promise<AppDefinition> => {
   const module = (await import(bundleUrl)) as { default?: { definition?: AppDefinition } };
   const definition = module.default?.definition;
   if (!definition || typeof definition.name !== "string" || !Array.isArray(definition.streams)) {
-    throw new HeadraceError("HR_APP_INVALID", "the application's default export is no app: end the file with `export default app(...)`");
+    throw new HeadraceError(
+      "HR_APP_INVALID",
+      "the application's default export is no app: end the file with `export default app(...)`",
+    );
   }
   return definition;
 };

@@ -26,7 +26,13 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly kind: "loaded" }
-  | { readonly kind: "ready"; readonly task: string; readonly positions: readonly (readonly [number, number, number])[]; readonly meta: CommitMeta; readonly keys: number }
+  | {
+      readonly kind: "ready";
+      readonly task: string;
+      readonly positions: readonly (readonly [number, number, number])[];
+      readonly meta: CommitMeta;
+      readonly keys: number;
+    }
   | {
       readonly kind: "commit";
       readonly task: string;
@@ -41,5 +47,12 @@ export type FromWorker =
       readonly snapshot?: readonly Uint8Array[];
     }
   | { readonly kind: "delivered"; readonly task: string; readonly byteLength: number }
-  | { readonly kind: "log"; readonly level: string; readonly message: string; readonly fields?: Readonly<Record<string, unknown>>; readonly function: string; readonly key: string }
+  | {
+      readonly kind: "log";
+      readonly level: string;
+      readonly message: string;
+      readonly fields?: Readonly<Record<string, unknown>>;
+      readonly function: string;
+      readonly key: string;
+    }
   | { readonly kind: "stopped" };

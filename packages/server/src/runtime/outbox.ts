@@ -1,5 +1,12 @@
 /** The outbox task on the node's own thread: next to the gateway that sends, with the same task, journal and snapshots as any other. */
-import { outboxHandlers, type PendingCommand, pendingCommands, raisedAlerts, Task, type PreparedCommit } from "@headrace/engine";
+import {
+  outboxHandlers,
+  type PendingCommand,
+  type PreparedCommit,
+  pendingCommands,
+  raisedAlerts,
+  Task,
+} from "@headrace/engine";
 import type { StreamDefinition } from "@headrace/sdk";
 import { checksum, type EmbeddedLog } from "../log/index.ts";
 import { blockText } from "./block-text.ts";
@@ -33,7 +40,14 @@ export class Outbox {
 
   constructor(options: OutboxOptions) {
     this.#options = options;
-    const plan: TaskPlan = { ...outboxTask, kind: "check", stream: "effects", partition: 0, partitions: 1, reportsRejected: false };
+    const plan: TaskPlan = {
+      ...outboxTask,
+      kind: "check",
+      stream: "effects",
+      partition: 0,
+      partitions: 1,
+      reportsRejected: false,
+    };
     this.driver = new TaskDriver({
       log: options.log,
       plan,
@@ -99,7 +113,12 @@ export class Outbox {
             ...from.plan,
             inputs: [
               { stream: effects, logIds: [effectsId], decode: true, reportsRejected: false },
-              { stream: this.#options.acknowledgements, logIds: [acknowledgementsId], decode: true, reportsRejected: true },
+              {
+                stream: this.#options.acknowledgements,
+                logIds: [acknowledgementsId],
+                decode: true,
+                reportsRejected: true,
+              },
             ],
             outputs: from.outputLogIds.map(([stream, logId]) => ({ stream, logId })),
             effectsLogId: from.effectsLogId,
@@ -113,14 +132,30 @@ export class Outbox {
         task.begin(new Map(from.ends));
         this.#task = task;
         // What was pending when the node stopped is sent again, with its old id.
-        for (const { key } of task.state.entries()) for (const command of pendingCommands(task.state.peek(key))) this.#send(command);
-        const runner = new TaskRunner(task, (block) => (new DataView(block.buffer, block.byteOffset).getUint32(16, true) === effectsId ? 0 : 1), {
-          commit: (commit: PreparedCommit, snapshot) => this.#commit(task, commit, snapshot),
-          delivered: (byteLength) => this.driver.delivered(byteLength),
-        });
+        for (const { key } of task.state.entries())
+          for (const command of pendingCommands(task.state.peek(key))) this.#send(command);
+        const runner = new TaskRunner(
+          task,
+          (block) => (new DataView(block.buffer, block.byteOffset).getUint32(16, true) === effectsId ? 0 : 1),
+          {
+            commit: (commit: PreparedCommit, snapshot) => this.#commit(task, commit, snapshot),
+            delivered: (byteLength) => this.driver.delivered(byteLength),
+          },
+        );
         this.#runner = runner;
-        const meta = { timeMs: 0, processed: task.processed, failed: task.failed, nextTimerMs: task.timers.nextMs ?? 0 };
-        this.driver.ready({ kind: "ready", task: from.plan.name, positions: positionsOf(task), meta, keys: task.state.size });
+        const meta = {
+          timeMs: 0,
+          processed: task.processed,
+          failed: task.failed,
+          nextTimerMs: task.timers.nextMs ?? 0,
+        };
+        this.driver.ready({
+          kind: "ready",
+          task: from.plan.name,
+          positions: positionsOf(task),
+          meta,
+          keys: task.state.size,
+        });
       },
       block: (block) => this.#runner?.deliver(block),
       advance: (nowMs) => this.#runner?.advance(nowMs),
@@ -151,4 +186,5 @@ export class Outbox {
   }
 }
 
-const positionsOf = (task: Task): [number, number, number][] => task.positions.all().map(({ logId, writer, low }) => [logId, writer, low]);
+const positionsOf = (task: Task): [number, number, number][] =>
+  task.positions.all().map(({ logId, writer, low }) => [logId, writer, low]);

@@ -20,13 +20,15 @@ export interface TaskPlan {
 }
 
 /** A worker thread's tasks: one function each, and one thread for all declarative operators. */
-export const workerOf = (plan: TaskPlan): string => (plan.kind === "function" ? `function:${plan.functionName}` : "operators");
+export const workerOf = (plan: TaskPlan): string =>
+  plan.kind === "function" ? `function:${plan.functionName}` : "operators";
 
 /** Name of a stream's log. A derived stream has one log for all partitions, with a channel per producing task. */
 export const streamLog = (stream: string, partition: number): string => `stream/${stream}/${partition}`;
 export const journalLog = (task: string): string => `journal/${task}`;
 export const effectsLog = "effects/0";
-export const roleOf = (logName: string): LogRole => (logName.startsWith("stream/") ? "stream" : logName.startsWith("journal/") ? "journal" : "effects");
+export const roleOf = (logName: string): LogRole =>
+  logName.startsWith("stream/") ? "stream" : logName.startsWith("journal/") ? "journal" : "effects";
 
 /** Logs of a stream that the task of `partition` reads. */
 export const inputLogs = (outline: AppOutline, stream: string, partition: number): string[] => {
@@ -46,15 +48,30 @@ export const planTasks = (outline: AppOutline): TaskPlan[] => {
     const reportsRejected = !isFailureStream && !reporting.has(stream);
     reporting.add(stream);
     for (let partition = 0; partition < partitions; partition++) {
-      plans.push({ name: `${functionName}/${partition}`, functionName, kind, stream, partition, partitions, outputs: [...outputs, ...failureStreams], reportsRejected });
+      plans.push({
+        name: `${functionName}/${partition}`,
+        functionName,
+        kind,
+        stream,
+        partition,
+        partitions,
+        outputs: [...outputs, ...failureStreams],
+        reportsRejected,
+      });
     }
   };
   for (const { name, on, emits } of outline.functions) add(name, "function", on, emits);
   for (const { name, on, table } of outline.windows) add(name, "window", on, [table]);
   // A schema that nobody's function would check is checked all the same.
-  for (const stream of outline.streams) if (stream.hasSchema && stream.kind === "source" && !reporting.has(stream.name)) add(`check.${stream.name}`, "check", stream.name, []);
+  for (const stream of outline.streams)
+    if (stream.hasSchema && stream.kind === "source" && !reporting.has(stream.name))
+      add(`check.${stream.name}`, "check", stream.name, []);
   return plans;
 };
 
 /** Names of the outbox: the system task that sends effects. */
-export const outboxTask = { name: "outbox/0", functionName: "outbox", outputs: [systemStreams.alerts, systemStreams.commands, ...failureStreams] } as const;
+export const outboxTask = {
+  name: "outbox/0",
+  functionName: "outbox",
+  outputs: [systemStreams.alerts, systemStreams.commands, ...failureStreams],
+} as const;

@@ -64,13 +64,17 @@ export class Runtime {
     clearTimeout(timer);
     if (outcome !== "late") return;
     const waiting = this.#drivers.filter(({ state }) => state !== "running").map(({ plan }) => plan.name);
-    throw new HeadraceError("HR_APP_LOAD_FAILED", `these tasks did not start within ${beginDeadlineMs / 1000} s: ${waiting.join(", ")}`);
+    throw new HeadraceError(
+      "HR_APP_LOAD_FAILED",
+      `these tasks did not start within ${beginDeadlineMs / 1000} s: ${waiting.join(", ")}`,
+    );
   }
 
   #startRelease(release: Release): void {
     this.#outline = release.outline;
     const byWorker = new Map<string, TaskPlan[]>();
-    for (const plan of planTasks(release.outline)) byWorker.set(workerOf(plan), [...(byWorker.get(workerOf(plan)) ?? []), plan]);
+    for (const plan of planTasks(release.outline))
+      byWorker.set(workerOf(plan), [...(byWorker.get(workerOf(plan)) ?? []), plan]);
     for (const [name, plans] of byWorker) {
       const drivers = plans.map(
         (plan): TaskDriver =>
@@ -84,7 +88,12 @@ export class Runtime {
             onFailed: (error) => host.failed(error),
           }),
       );
-      const host: WorkerHost = new WorkerHost({ name, bundleUrl: release.bundleUrl, drivers, onLog: this.#options.onLog });
+      const host: WorkerHost = new WorkerHost({
+        name,
+        bundleUrl: release.bundleUrl,
+        drivers,
+        onLog: this.#options.onLog,
+      });
       this.#drivers.push(...drivers);
       this.#hosts.push(host);
       host.start();
@@ -125,9 +134,11 @@ export class Runtime {
     if (due.length > 0) {
       // What was accepted up to now is in open blocks: it goes to the tasks first.
       this.#options.log.requestFlush();
-      setImmediate(() => setImmediate(() => {
-        for (const driver of due) driver.advance(nowMs);
-      }));
+      setImmediate(() =>
+        setImmediate(() => {
+          for (const driver of due) driver.advance(nowMs);
+        }),
+      );
     }
     const later = drivers.map(({ meta }) => meta.nextTimerMs).filter((next) => next > nowMs);
     if (due.length > 0) later.push(nowMs + 50);

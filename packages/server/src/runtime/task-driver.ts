@@ -73,7 +73,9 @@ export class TaskDriver {
     const open = async (name: string): Promise<number> => (await log.open(name, roleOf(name))).id;
     this.#journalId = await open(journalLog(plan.name));
     this.#inputIds = await Promise.all(this.#options.inputLogs.map(open));
-    const outputLogIds = await Promise.all(plan.outputs.map(async (stream) => [stream, await open(streamLog(stream, 0))] as const));
+    const outputLogIds = await Promise.all(
+      plan.outputs.map(async (stream) => [stream, await open(streamLog(stream, 0))] as const),
+    );
     const effectsLogId = await open(effectsLog);
     const journal = { logId: this.#journalId, writer: this.#journalId };
     const epoch = await log.fence(journal);
@@ -88,13 +90,26 @@ export class TaskDriver {
     }
     const written = [this.#journalId, effectsLogId, ...outputLogIds.map(([, logId]) => logId)];
     const ends = written.map((logId) => [logId, log.endSequence({ logId, writer: this.#journalId })] as const);
-    for (const [logId] of ends) if (logId !== this.#journalId) await this.#fenceTo(epoch, { logId, writer: this.#journalId });
-    const startAt = this.#inputIds.flatMap((logId) => log.channels(logId).map(({ writer, endSequence }) => [logId, writer, endSequence] as const));
+    for (const [logId] of ends)
+      if (logId !== this.#journalId) await this.#fenceTo(epoch, { logId, writer: this.#journalId });
+    const startAt = this.#inputIds.flatMap((logId) =>
+      log.channels(logId).map(({ writer, endSequence }) => [logId, writer, endSequence] as const),
+    );
     if (attempt !== this.#starts) return;
     this.#port = port;
     // A task with a journal has begun long ago.
     if (history.length > 0 || !this.#options.early) this.#begun.resolve();
-    port.start({ plan, epoch, inputLogIds: this.#inputIds, outputLogIds, effectsLogId, journalLogId: this.#journalId, ends, history, startAt });
+    port.start({
+      plan,
+      epoch,
+      inputLogIds: this.#inputIds,
+      outputLogIds,
+      effectsLogId,
+      journalLogId: this.#journalId,
+      ends,
+      history,
+      startAt,
+    });
   }
 
   /** Raises the epoch of an output channel to the journal's, so that a zombie is refused there as well. */
@@ -107,13 +122,18 @@ export class TaskDriver {
     this.meta = message.meta;
     this.keys = message.keys;
     this.#setCommitted(message.positions);
-    for (const [logId, writer, next] of message.positions) this.#cursors.set(`${logId}/${writer}`, { logId, writer, next });
+    for (const [logId, writer, next] of message.positions)
+      this.#cursors.set(`${logId}/${writer}`, { logId, writer, next });
     this.#ready = true;
     this.#behind = true;
     this.state = "running";
     const { log, early } = this.#options;
     for (const logId of this.#inputIds) {
-      this.#cancel.push(early ? log.watchEarly(logId, (block, header) => this.#offer(block, header)) : log.watch(logId, () => void this.#fallBehind()));
+      this.#cancel.push(
+        early
+          ? log.watchEarly(logId, (block, header) => this.#offer(block, header))
+          : log.watch(logId, () => void this.#fallBehind()),
+      );
     }
     void this.#pump();
   }
@@ -224,12 +244,18 @@ export class TaskDriver {
     }
   }
 
-  async #writeSnapshot(sequence: number, blocks: readonly Uint8Array[], positions: CommitMessage["positions"]): Promise<void> {
+  async #writeSnapshot(
+    sequence: number,
+    blocks: readonly Uint8Array[],
+    positions: CommitMessage["positions"],
+  ): Promise<void> {
     try {
       const keptFrom = await this.#options.snapshots.write(sequence, blocks);
       if (keptFrom < 0) return;
       this.#options.log.trim({ logId: this.#journalId, writer: this.#journalId }, keptFrom + 1);
-      if (!this.#options.early) for (const [logId, writer, low] of positions) if (this.#isEffects(logId)) this.#options.log.trim({ logId, writer }, low);
+      if (!this.#options.early)
+        for (const [logId, writer, low] of positions)
+          if (this.#isEffects(logId)) this.#options.log.trim({ logId, writer }, low);
     } catch (error) {
       process.emitWarning(`the snapshot of ${this.plan.name} could not be written: ${String(error)}`);
     }
@@ -247,7 +273,8 @@ export class TaskDriver {
   get lagEvents(): number {
     let lag = 0;
     for (const logId of this.#inputIds) {
-      for (const { writer, endSequence } of this.#options.log.channels(logId)) lag += endSequence - (this.committed.get(`${logId}/${writer}`) ?? 0);
+      for (const { writer, endSequence } of this.#options.log.channels(logId))
+        lag += endSequence - (this.committed.get(`${logId}/${writer}`) ?? 0);
     }
     return lag;
   }

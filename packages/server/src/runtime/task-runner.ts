@@ -44,13 +44,16 @@ export class TaskRunner {
 
   #deliverNow(block: Uint8Array): void {
     this.task.deliver(this.#inputOf(block), block);
-    const latestMs = new DataView(block.buffer, block.byteOffset).getUint32(48, true) + new DataView(block.buffer, block.byteOffset).getUint32(52, true) * 4294967296;
+    const latestMs =
+      new DataView(block.buffer, block.byteOffset).getUint32(48, true) +
+      new DataView(block.buffer, block.byteOffset).getUint32(52, true) * 4294967296;
     if (latestMs > this.latestArrivalMs) this.latestArrivalMs = latestMs;
     this.#output.delivered(block.byteLength);
   }
 
   #deliverWaiting(): void {
-    while (this.#waiting.length > 0 && this.task.pendingEvents <= pendingEventsMax) this.#deliverNow(this.#waiting.shift() as Uint8Array);
+    while (this.#waiting.length > 0 && this.task.pendingEvents <= pendingEventsMax)
+      this.#deliverNow(this.#waiting.shift() as Uint8Array);
   }
 
   /** All input up to `nowMs` has been handed over: timers that are due fire. */

@@ -39,12 +39,19 @@ export class WorkerHost {
       stderr: true,
     });
     this.#worker = worker;
-    for (const [stream, level] of [[worker.stdout, "info"], [worker.stderr, "error"]] as const) {
+    for (const [stream, level] of [
+      [worker.stdout, "info"],
+      [worker.stderr, "error"],
+    ] as const) {
       stream.setEncoding("utf8");
-      stream.on("data", (text: string) => this.#options.onLog({ level, message: text.trimEnd(), function: this.#options.name }));
+      stream.on("data", (text: string) =>
+        this.#options.onLog({ level, message: text.trimEnd(), function: this.#options.name }),
+      );
     }
     worker.on("message", (message: FromWorker) => this.#onMessage(worker, message));
-    worker.on("error", (error) => this.#options.onLog({ level: "error", message: error.stack ?? String(error), function: this.#options.name }));
+    worker.on("error", (error) =>
+      this.#options.onLog({ level: "error", message: error.stack ?? String(error), function: this.#options.name }),
+    );
     worker.on("exit", () => {
       if (this.#worker === worker) this.#onExit();
     });
@@ -78,7 +85,8 @@ export class WorkerHost {
   }
 
   async #startTask(worker: Worker, driver: TaskDriver): Promise<void> {
-    const post = (message: ToWorker, transfer: readonly ArrayBufferLike[] = []): void => worker.postMessage(message, transfer as ArrayBuffer[]);
+    const post = (message: ToWorker, transfer: readonly ArrayBufferLike[] = []): void =>
+      worker.postMessage(message, transfer as ArrayBuffer[]);
     const task = driver.plan.name;
     try {
       await driver.start({
@@ -94,7 +102,11 @@ export class WorkerHost {
 
   /** A task of this worker cannot go on: all of them are run again from their journals. */
   failed(error: unknown): void {
-    this.#options.onLog({ level: "error", message: `the tasks start again from their journals: ${String(error)}`, function: this.#options.name });
+    this.#options.onLog({
+      level: "error",
+      message: `the tasks start again from their journals: ${String(error)}`,
+      function: this.#options.name,
+    });
     void this.#worker?.terminate();
   }
 

@@ -33,7 +33,10 @@ type Message =
 export const errorToWire = (error: unknown): WireError =>
   error instanceof HeadraceError
     ? { message: error.message, stack: error.stack, code: error.code, retry: error.retry, data: error.data }
-    : { message: error instanceof Error ? error.message : String(error), stack: error instanceof Error ? error.stack : undefined };
+    : {
+        message: error instanceof Error ? error.message : String(error),
+        stack: error instanceof Error ? error.stack : undefined,
+      };
 
 export const errorFromWire = (wire: WireError): Error => {
   const error = wire.code

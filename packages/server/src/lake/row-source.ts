@@ -185,8 +185,9 @@ export class RowSource {
   #putName(ranges: Ranges, row: number, reader: EventBlockReader, index: number): void {
     const start = reader.stringStart(index);
     const end = reader.stringEnd(index);
-    const known = this.#nameStarts[index];
-    ranges.starts[row] = known >= 0 ? known : (this.#nameStarts[index] = this.#names.put(reader.bytes, start, end));
+    const starts = this.#nameStarts;
+    if (starts[index] < 0) starts[index] = this.#names.put(reader.bytes, start, end);
+    ranges.starts[row] = starts[index];
     ranges.lengths[row] = end - start;
   }
 
@@ -215,6 +216,8 @@ export class RowSource {
     const { bytes } = text;
     const words = this.#words;
     const inline = new Uint8Array(words.buffer);
+    const baseHigh = Math.floor(base / twoTo32);
+    const baseLow = base - baseHigh * twoTo32;
     for (let row = 0, at = 0; row < rows; row++, at += 4) {
       const length = lengths[row];
       const start = starts[row];
@@ -223,10 +226,10 @@ export class RowSource {
         words[at + 1] = words[at + 2] = words[at + 3] = 0;
         for (let byte = 0, to = at * 4 + 4; byte < length; byte++) inline[to + byte] = bytes[start + byte];
       } else {
-        const address = base + start;
+        const low = baseLow + start;
         words[at + 1] = bytes[start] | (bytes[start + 1] << 8) | (bytes[start + 2] << 16) | (bytes[start + 3] << 24);
-        words[at + 2] = address >>> 0;
-        words[at + 3] = Math.floor(address / twoTo32);
+        words[at + 2] = low;
+        words[at + 3] = low < twoTo32 ? baseHigh : baseHigh + 1;
       }
     }
     copy(chunk, index, words, rows * 16);
@@ -258,7 +261,12 @@ const isText = (text: Text, columns: readonly Ranges[], rows: number): boolean =
   return true;
 };
 
-const replaceUnlessUtf8 = (text: Text, { starts, lengths }: Ranges, row: number, encoding: "utf8" | "base64"): boolean => {
+const replaceUnlessUtf8 = (
+  text: Text,
+  { starts, lengths }: Ranges,
+  row: number,
+  encoding: "utf8" | "base64",
+): boolean => {
   const value = text.bytes.subarray(starts[row], starts[row] + lengths[row]);
   if (isUtf8(value)) return false;
   const replacement = Buffer.from(Buffer.from(value).toString(encoding));
@@ -269,8 +277,19 @@ const replaceUnlessUtf8 = (text: Text, { starts, lengths }: Ranges, row: number,
   return true;
 };
 
-const copy = (chunk: DuckDBDataChunk, index: number, source: Uint32Array | Int32Array | Uint8Array, byteLength: number): void =>
-  duckdb.copy_data_to_vector(duckdb.data_chunk_get_vector(chunk.chunk, index), 0, source.buffer as ArrayBuffer, 0, byteLength);
+const copy = (
+  chunk: DuckDBDataChunk,
+  index: number,
+  source: Uint32Array | Int32Array | Uint8Array,
+  byteLength: number,
+): void =>
+  duckdb.copy_data_to_vector(
+    duckdb.data_chunk_get_vector(chunk.chunk, index),
+    0,
+    source.buffer as ArrayBuffer,
+    0,
+    byteLength,
+  );
 
 const putUint53 = (words: Uint32Array, index: number, value: number): void => {
   words[index * 2] = value >>> 0;

@@ -1,0 +1,136 @@
+/**
+ * The Log port in memory: the reference that drivers are compared with, and the log of testApp.
+ * Each append is "durable" one microtask later, so that callers cannot rely on it being so at once.
+ */
+import {
+  type BlockHeader,
+  type Channel,
+  type ChannelState,
+  type Log,
+  type LogInfo,
+  type LogRole,
+  readBlockHeader,
+} from "@headrace/engine";
+import { HeadraceError } from "@headrace/sdk";
+
+interface StoredBlock {
+  readonly header: BlockHeader;
+  readonly bytes: Uint8Array;
+}
+
+interface MemoryChannel extends ChannelState {
+  epoch: number;
+  startSequence: number;
+  endSequence: number;
+  blocks: StoredBlock[];
+}
+
+interface MemoryPart {
+  readonly info: LogInfo;
+  readonly channels: Map<number, MemoryChannel>;
+  readonly listeners: Set<() => void>;
+}
+
+export class MemoryLog implements Log {
+  readonly prefixDurable = true;
+  readonly #parts: MemoryPart[] = [];
+
+  async open(name: string, role: LogRole): Promise<LogInfo> {
+    const existing = this.#parts.find((part) => part.info.name === name);
+    if (existing) return existing.info;
+    const info: LogInfo = { id: this.#parts.length + 1, name, role };
+    this.#parts.push({ info, channels: new Map(), listeners: new Set() });
+    return info;
+  }
+
+  list(prefix: string): LogInfo[] {
+    return this.#parts.filter(({ info }) => info.name.startsWith(prefix)).map(({ info }) => info);
+  }
+
+  async append(group: readonly Uint8Array[]): Promise<void> {
+    const headers = group.map((block) => readBlockHeader(block));
+    const ends = new Map<MemoryChannel, { epoch: number; endSequence: number }>();
+    for (const header of headers) {
+      const channel = this.#channel(header);
+      const { epoch, endSequence } = ends.get(channel) ?? channel;
+      if (header.epoch < epoch || header.sequence !== endSequence) {
+        throw new HeadraceError(
+          "HR_FENCED",
+          `log ${header.logId} writer ${header.writer}: a block of epoch ${header.epoch} at ${header.sequence} cannot follow epoch ${epoch} at ${endSequence}`,
+        );
+      }
+      ends.set(channel, { epoch: header.epoch, endSequence: endSequence + header.recordCount });
+    }
+    // The caller may use its buffers again as soon as the call settles.
+    headers.forEach((header, index) => {
+      this.#channel(header).blocks.push({ header, bytes: group[index].slice(0, header.byteLength) });
+    });
+    for (const [channel, end] of ends) Object.assign(channel, end);
+    await Promise.resolve();
+    const touched = new Set(headers.map((header) => this.#part(header.logId)));
+    for (const part of touched) for (const listener of [...part.listeners]) listener();
+  }
+
+  async fence(channel: Channel): Promise<number> {
+    return ++this.#channel(channel).epoch;
+  }
+
+  channels(logId: number): ChannelState[] {
+    return [...this.#part(logId).channels.values()].map(({ writer, epoch, startSequence, endSequence }) => ({
+      logId,
+      writer,
+      epoch,
+      startSequence,
+      endSequence,
+    }));
+  }
+
+  async read(channel: Channel, fromSequence: number, maxBytes: number): Promise<Uint8Array[]> {
+    const { blocks, startSequence } = this.#channel(channel);
+    if (fromSequence < startSequence) {
+      throw new HeadraceError(
+        "HR_NOT_FOUND",
+        `records below ${startSequence} of log ${channel.logId} have been trimmed, ${fromSequence} was asked for`,
+      );
+    }
+    const found: Uint8Array[] = [];
+    let bytes = 0;
+    for (const block of blocks) {
+      if (block.header.sequence + block.header.recordCount <= fromSequence) continue;
+      if (found.length > 0 && bytes + block.bytes.byteLength > maxBytes) break;
+      found.push(block.bytes);
+      bytes += block.bytes.byteLength;
+    }
+    return found;
+  }
+
+  trim(channel: Channel, beforeSequence: number): void {
+    const state = this.#channel(channel);
+    const kept = state.blocks.findIndex(({ header }) => header.sequence + header.recordCount > beforeSequence);
+    const removed = kept < 0 ? state.blocks.splice(0) : state.blocks.splice(0, kept);
+    const last = removed.at(-1);
+    if (last) state.startSequence = last.header.sequence + last.header.recordCount;
+  }
+
+  watch(logId: number, listener: () => void): () => void {
+    const { listeners } = this.#part(logId);
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  #part(logId: number): MemoryPart {
+    const part = this.#parts[logId - 1];
+    if (!part) throw new HeadraceError("HR_NOT_FOUND", `there is no log ${logId}`);
+    return part;
+  }
+
+  #channel({ logId, writer }: Channel): MemoryChannel {
+    const { channels } = this.#part(logId);
+    let channel = channels.get(writer);
+    if (!channel) {
+      channel = { logId, writer, epoch: 0, startSequence: 0, endSequence: 0, blocks: [] };
+      channels.set(writer, channel);
+    }
+    return channel;
+  }
+}

@@ -1,6 +1,7 @@
 /** Three ways to show a run: in place on a terminal, lines in a pipe, objects for programs. */
+import type { AlertNotice } from "@headrace/server";
 import { grouped, milliseconds, oneLine } from "../output/text.ts";
-import type { AlertNotice, Frame } from "./frame.ts";
+import type { Frame } from "./frame.ts";
 
 /** Where the node is, shown at the start. */
 export interface Place {

@@ -23,15 +23,6 @@ export interface Frame {
   readonly commands: { readonly sent: number; readonly acknowledged: number };
 }
 
-/** An alert as the node tells it. */
-export interface AlertNotice {
-  readonly name: string;
-  readonly device: string;
-  readonly state: "raised" | "updated" | "cleared";
-  readonly severity: string;
-  readonly timeMs: number;
-}
-
 /** The last line of a run with `--duration`. */
 export interface Summary {
   readonly sent: number;
@@ -49,9 +40,6 @@ export interface Summary {
 
 const runsOf = ({ tasks }: NodeStatus): number => tasks.reduce((total, { processed }) => total + processed, 0);
 const rounded = (value: number): number => Math.round(value * 100) / 100;
-
-/** Rows that a query sees: those in files and those that follow. */
-export const rowsOf = ({ lake }: NodeStatus): number => lake.rows + lake.lagRows;
 
 /** Makes frames; rates are since the frame before. */
 export class Frames {
@@ -78,7 +66,7 @@ export class Frames {
       functionRunsPerSecond: Math.round((now.runs - before.runs) / seconds),
       lagEvents: Math.max(0, ...status.tasks.map(({ lagEvents }) => lagEvents)),
       lagMs: Math.round(Math.max(0, ...status.tasks.map(({ lagMs }) => lagMs))),
-      rows: rowsOf(status),
+      rows: status.lake.rows,
       rejected: status.rejected,
       refused: status.refused,
       failed: status.tasks.reduce((total, { failed }) => total + failed, 0),
@@ -102,7 +90,7 @@ export function summaryOf(
     processed: status.processed,
     alerts: status.alerts.raised,
     commands: { sent: status.commands.sent, acknowledged: status.commands.acknowledged },
-    rows: rowsOf(status),
+    rows: status.lake.rows,
     ackLatencyMs: fleet ? { p50: rounded(p50), p99: rounded(p99) } : null,
     firstAlertSeconds: firstAlertSeconds === null ? null : rounded(firstAlertSeconds),
   };

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { HeadraceNode, NodeStatus, startNode } from "@headrace/server";
 import type { Display } from "../display/display.ts";
 import { Frames, type Summary, summaryOf } from "../display/frame.ts";
+import { safe } from "../output/text.ts";
 import { fleetFile, type RunningFleet, startFleetThread } from "./fleet.ts";
 
 export interface RunOptions {
@@ -52,6 +53,9 @@ const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
 const isDrained = ({ stored, processed, tasks }: NodeStatus): boolean =>
   processed >= stored && tasks.every(({ lagEvents }) => lagEvents === 0);
 
+const logLine = ({ level, message, function: name }: { level: string; message: string; function?: string }): string =>
+  `${level.padEnd(5)} ${name === undefined ? "" : `${safe(name)}: `}${message.split("\n").map(safe).join("\n")}`;
+
 /** Waits until every function has processed everything stored; gives the last status. */
 async function drained(node: HeadraceNode, signal: AbortSignal): Promise<NodeStatus> {
   const deadline = performance.now() + drainMs;
@@ -74,7 +78,7 @@ export async function runNode(options: RunOptions, dependencies: RunDependencies
     mqttPort: options.mqttPort,
     httpPort: options.httpPort,
     ...(options.gateways !== undefined && { gateways: options.gateways }),
-    log: (line) => display.note(line),
+    log: (entry) => display.note(logLine(entry)),
   });
   let firstAlertSeconds: number | null = null;
   node.onAlert((alert) => {
@@ -121,6 +125,10 @@ export async function runNode(options: RunOptions, dependencies: RunDependencies
     fleet = undefined;
     if (durationMs !== undefined && !ended)
       summary = summaryOf(await drained(node, interrupted), counters, firstAlertSeconds);
+  } catch (error) {
+    // A node that had to stop says why; what failed because of it does not.
+    if (ended) await closed;
+    throw error;
   } finally {
     display.end();
     fleet?.terminate();

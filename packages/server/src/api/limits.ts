@@ -16,7 +16,7 @@ export interface ApiLimits {
   readonly requestTimeoutMs: number;
   /** An idle connection is closed after it. Default 10 s. */
   readonly keepAliveTimeoutMs: number;
-  /** How long a stop waits for answers that are on their way. Default 4 s. */
+  /** How long a stop waits for answers that are on their way. Default 1.5 s. */
   readonly stopDeadlineMs: number;
 }
 
@@ -29,5 +29,5 @@ export const apiLimits: ApiLimits = {
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
   keepAliveTimeoutMs: 10_000,
-  stopDeadlineMs: 4_000,
+  stopDeadlineMs: 1_500,
 };

@@ -2,6 +2,7 @@
 import type { StreamDefinition, ValidationIssue } from "@headrace/sdk";
 import type { EventBlockReader } from "../block/event-reader.ts";
 import { partitionOf } from "../keys.ts";
+import { isDate, parseTime } from "../value/date.ts";
 import { DecodedEvent } from "./decoded-event.ts";
 import type { TaskHost, TaskInput, TaskSpec } from "./spec.ts";
 import { topicParams } from "./topic-params.ts";
@@ -99,8 +100,7 @@ const eventTimeMs = (stream: StreamDefinition, value: unknown): number | undefin
 /** A time from a payload: ms since the epoch, a Date or ISO 8601; undefined when it is none. */
 export const timeOf = (value: unknown): number | undefined => {
   if (typeof value === "number") return Number.isFinite(value) ? value : undefined;
-  if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : value.getTime();
+  if (isDate(value)) return Number.isNaN(value.getTime()) ? undefined : value.getTime();
   if (typeof value !== "string") return undefined;
-  const parsed = Date.parse(value);
-  return Number.isNaN(parsed) ? undefined : parsed;
+  return parseTime(value);
 };

@@ -1,4 +1,6 @@
 /** What is told of an event that failed or was refused. */
+import { isDate } from "../value/date.ts";
+
 export const positionText = (header: { logId: number; writer: number }, sequence: number): string =>
   `${header.logId}/${header.writer}/${sequence}`;
 
@@ -29,7 +31,7 @@ export const jsonView = (value: unknown): unknown => {
   if (value instanceof Set) return [...value].map(jsonView);
   if (ArrayBuffer.isView(value)) return Array.from(value as Uint8Array);
   if (Array.isArray(value)) return value.map(jsonView);
-  if (typeof value === "object" && value !== null && !(value instanceof Date)) {
+  if (typeof value === "object" && value !== null && !isDate(value)) {
     return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, jsonView(item)]));
   }
   return value;

@@ -3,6 +3,7 @@
  * lengths are varints, numbers f64 or a zigzag varint when integral and small. Same value, same bytes (P10): object keys keep their order.
  */
 import { HeadraceError } from "@headrace/sdk";
+import { dateOf, isDate } from "./date.ts";
 
 const tag = {
   undefined: 0,
@@ -101,13 +102,16 @@ const writer = new Writer();
 const put = (value: unknown, depth: number): void => {
   switch (typeof value) {
     case "undefined":
-      return writer.byte(tag.undefined);
+      writer.byte(tag.undefined);
+      return;
     case "boolean":
-      return writer.byte(value ? tag.true : tag.false);
+      writer.byte(value ? tag.true : tag.false);
+      return;
     case "number":
       if (Number.isInteger(value) && value > -0x7fffffff && value < 0x7fffffff && !Object.is(value, -0)) {
         writer.byte(tag.integer);
-        return writer.varint(value >= 0 ? value * 2 : value * -2 - 1);
+        writer.varint(value >= 0 ? value * 2 : value * -2 - 1);
+        return;
       }
       writer.byte(tag.double);
       writer.reserve(8);
@@ -116,12 +120,16 @@ const put = (value: unknown, depth: number): void => {
       return;
     case "string":
       writer.byte(tag.string);
-      return writer.text(value);
+      writer.text(value);
+      return;
     case "bigint":
       writer.byte(tag.bigint);
-      return writer.text(value.toString());
+      writer.text(value.toString());
+      return;
     case "object":
-      return value === null ? writer.byte(tag.null) : putObject(value, depth);
+      if (value === null) writer.byte(tag.null);
+      else putObject(value, depth);
+      return;
     default:
       throw invalid(`a ${typeof value} cannot be kept in state`);
   }
@@ -144,7 +152,7 @@ const putObject = (value: object, depth: number): void => {
     writer.byte(tag.set);
     writer.varint(value.size);
     for (const item of value) put(item, depth + 1);
-  } else if (value instanceof Date) {
+  } else if (isDate(value)) {
     writer.byte(tag.date);
     put(value.getTime(), depth + 1);
   } else if (ArrayBuffer.isView(value)) {
@@ -253,7 +261,7 @@ const get = (reader: Reader): unknown => {
       return set;
     }
     case tag.date:
-      return new Date(get(reader) as number);
+      return dateOf(get(reader) as number);
     case tag.bytes: {
       const type = typedArrays[reader.byte()];
       const content = reader.take(reader.varint()).slice();

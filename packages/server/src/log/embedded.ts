@@ -178,14 +178,12 @@ export class EmbeddedLog implements Log {
   }
 
   channels(logId: number): ChannelState[] {
-    return this.#index
-      .ofLog(logId)
-      .map((state) => ({
-        ...state.channel,
-        epoch: state.epoch,
-        startSequence: state.startSequence,
-        endSequence: state.endSequence,
-      }));
+    return this.#index.ofLog(logId).map((state) => ({
+      ...state.channel,
+      epoch: state.epoch,
+      startSequence: state.startSequence,
+      endSequence: state.endSequence,
+    }));
   }
 
   /** Sequence that the channel's next block must carry. */

@@ -21,6 +21,7 @@ export * from "./task/commit-format.ts";
 export { timeOf } from "./task/decoder.ts";
 export { describeError } from "./task/failure.ts";
 export { functionHandlers, isAsyncHandler, type LogSink } from "./task/function-handlers.ts";
+export * from "./task/plan.ts";
 export { type ChannelPosition, Positions, windowEventsMax } from "./task/positions.ts";
 export * from "./task/spec.ts";
 export { type PreparedCommit, Task } from "./task/task.ts";

@@ -1,3 +1,3 @@
+export { streamLog } from "@headrace/engine";
 export { type AppOutline, findApp, loadApp, type Release } from "./app-bundle.ts";
-export { streamLog } from "./plan.ts";
 export { Runtime, type RuntimeOptions } from "./runtime.ts";

@@ -1,6 +1,5 @@
 /** What the node and a function worker say to each other. Blocks are moved, never shared. */
-import type { CommitMeta } from "@headrace/engine";
-import type { TaskPlan } from "./plan.ts";
+import type { CommitMeta, TaskPlan } from "@headrace/engine";
 
 export interface TaskStart {
   readonly plan: TaskPlan;

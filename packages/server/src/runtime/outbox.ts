@@ -1,16 +1,19 @@
 /** The outbox task on the node's own thread: next to the gateway that sends, with the same task, journal and snapshots as any other. */
 import {
+  effectsLog,
   outboxHandlers,
+  outboxTask,
   type PendingCommand,
   type PreparedCommit,
   pendingCommands,
   raisedAlerts,
+  streamLog,
   Task,
+  type TaskPlan,
 } from "@headrace/engine";
 import type { StreamDefinition } from "@headrace/sdk";
 import { checksum, type EmbeddedLog } from "../log/index.ts";
 import { blockText } from "./block-text.ts";
-import { effectsLog, outboxTask, streamLog, type TaskPlan } from "./plan.ts";
 import { Snapshots } from "./snapshots.ts";
 import { TaskDriver, type TaskPort } from "./task-driver.ts";
 import { TaskRunner } from "./task-runner.ts";

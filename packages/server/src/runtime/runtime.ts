@@ -1,12 +1,11 @@
 /** The runtime of one application: its workers, their tasks and the outbox, and the clock that wakes sleeping tasks. */
 import { join } from "node:path";
-import type { PendingCommand } from "@headrace/engine";
+import { inputLogs, type PendingCommand, planTasks, type TaskPlan } from "@headrace/engine";
 import { HeadraceError, systemStreams } from "@headrace/sdk";
 import type { TaskStatus } from "../control.ts";
 import type { EmbeddedLog } from "../log/index.ts";
 import type { AppOutline, Release } from "./app-bundle.ts";
 import { Outbox } from "./outbox.ts";
-import { inputLogs, planTasks, type TaskPlan, workerOf } from "./plan.ts";
 import { Snapshots } from "./snapshots.ts";
 import { TaskDriver } from "./task-driver.ts";
 import { WorkerHost } from "./worker-host.ts";
@@ -24,6 +23,9 @@ export interface RuntimeOptions {
 const sleepMsMax = 1000;
 /** A release whose tasks need longer to load and recover is taken for broken. */
 const beginDeadlineMs = 60_000;
+
+/** A worker thread's tasks: one function each, and one thread for all declarative operators. */
+const workerOf = (plan: TaskPlan): string => (plan.kind === "function" ? `function:${plan.functionName}` : "operators");
 
 export class Runtime {
   readonly #options: RuntimeOptions;

@@ -2,10 +2,19 @@
  * The node's side of a task: recovers it, hands it its input in order, appends its commits, wakes it for its timers. Input comes from the
  * group as it is written while the task keeps up, and from the log when it is behind; bytes on their way are bounded.
  */
-import { type BlockHeader, type Channel, type CommitMeta, readBlockHeader } from "@headrace/engine";
+import {
+  type BlockHeader,
+  type Channel,
+  type CommitMeta,
+  effectsLog,
+  journalLog,
+  readBlockHeader,
+  roleOf,
+  streamLog,
+  type TaskPlan,
+} from "@headrace/engine";
 import type { EmbeddedLog } from "../log/index.ts";
 import type { FromWorker, TaskStart } from "./messages.ts";
-import { effectsLog, journalLog, roleOf, streamLog, type TaskPlan } from "./plan.ts";
 import type { Snapshots } from "./snapshots.ts";
 
 /** Where the task runs: a worker thread or this one. */

@@ -1,7 +1,16 @@
 /** From an application's outline to tasks and the logs that they read and write. */
-import { failureStreams, type LogRole } from "@headrace/engine";
-import { systemStreams } from "@headrace/sdk";
-import type { AppOutline } from "./app-bundle.ts";
+import { type AppDefinition, systemStreams } from "@headrace/sdk";
+import type { LogRole } from "../log/port.ts";
+import { failureStreams } from "./commit-builder.ts";
+
+/** What planning needs of an application: its definition fits, and so does what crosses threads. */
+export interface PlanOutline {
+  readonly streams: readonly (Pick<AppDefinition["streams"][number], "name" | "kind" | "partitions"> & {
+    readonly hasSchema: boolean;
+  })[];
+  readonly functions: readonly Pick<AppDefinition["functions"][number], "name" | "on" | "emits">[];
+  readonly windows: readonly Pick<AppDefinition["windows"][number], "name" | "on" | "table">[];
+}
 
 export type TaskKind = "function" | "window" | "check";
 
@@ -19,10 +28,6 @@ export interface TaskPlan {
   readonly reportsRejected: boolean;
 }
 
-/** A worker thread's tasks: one function each, and one thread for all declarative operators. */
-export const workerOf = (plan: TaskPlan): string =>
-  plan.kind === "function" ? `function:${plan.functionName}` : "operators";
-
 /** Name of a stream's log. A derived stream has one log for all partitions, with a channel per producing task. */
 export const streamLog = (stream: string, partition: number): string => `stream/${stream}/${partition}`;
 export const journalLog = (task: string): string => `journal/${task}`;
@@ -31,13 +36,13 @@ export const roleOf = (logName: string): LogRole =>
   logName.startsWith("stream/") ? "stream" : logName.startsWith("journal/") ? "journal" : "effects";
 
 /** Logs of a stream that the task of `partition` reads. */
-export const inputLogs = (outline: AppOutline, stream: string, partition: number): string[] => {
+export const inputLogs = (outline: PlanOutline, stream: string, partition: number): string[] => {
   const definition = outline.streams.find((candidate) => candidate.name === stream);
   return [streamLog(stream, definition?.kind === "derived" ? 0 : partition)];
 };
 
 /** All tasks of an application, in a stable order. */
-export const planTasks = (outline: AppOutline): TaskPlan[] => {
+export const planTasks = (outline: PlanOutline): TaskPlan[] => {
   const plans: TaskPlan[] = [];
   const reporting = new Set<string>();
   const add = (functionName: string, kind: TaskKind, stream: string, outputs: readonly string[]): void => {

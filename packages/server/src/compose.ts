@@ -73,7 +73,7 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
         }) ?? "offline"
       );
     };
-    runtime = new Runtime({ log, dataFolder, release, deliver, onLog: say, onFatal: fatal });
+    runtime = new Runtime({ log, dataFolder, release, deliver, onLog: say });
     const feed = new AlertFeed();
     await feed.start(log);
     undo.push(() => feed.close());
@@ -191,7 +191,7 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
         if (next.id === release.id) return;
         release = next;
         await applyRetention(log, next.outline);
-        openGateway.setStreams(streamsOf(next.outline));
+        await openGateway.setStreams(streamsOf(next.outline));
         await runtime?.reload(next);
       },
       closed: closed.promise,
@@ -245,7 +245,7 @@ const nodeStatus = (parts: StatusParts): NodeStatus => {
     connections: counts.connections,
     streams: outline.streams.map(({ name, partitions }) => ({ name, partitions, stored: storedOf(name) })),
     tasks,
-    stored: counts.stored,
+    stored: storedBySources(outline, counts.byStream),
     processed: processedSince(outline, tasks, parts.baseline),
     repeated: counts.repeated,
     refused: counts.refused,
@@ -261,6 +261,13 @@ const nodeStatus = (parts: StatusParts): NodeStatus => {
     },
   };
 };
+
+/** Events stored since this start in the source streams that the application declares. */
+const storedBySources = (outline: AppOutline, byStream: Readonly<Record<string, number>>): number =>
+  outline.streams.reduce(
+    (sum, { name, kind, system }) => sum + (kind === "source" && !system ? (byStream[name] ?? 0) : 0),
+    0,
+  );
 
 /** Events of source streams that every subscribed function has committed since this start. */
 const processedSince = (

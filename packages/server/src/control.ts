@@ -37,7 +37,7 @@ export interface NodeStatus {
   /** Events stored since the data folder was made, by stream. */
   streams: { name: string; partitions: number; stored: number }[];
   tasks: TaskStatus[];
-  /** Events stored in source streams since this start, and events that every subscribed function has committed. */
+  /** Events stored in the application's source streams since this start, and those of them that every subscribed function has committed. */
   stored: number;
   processed: number;
   repeated: number;

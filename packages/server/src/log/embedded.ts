@@ -208,6 +208,11 @@ export class EmbeddedLog implements Log {
     this.#history.hold(reader, channel, sequence);
   }
 
+  /** Forgets a reader that is gone for good. */
+  release(reader: string): void {
+    this.#history.release(reader);
+  }
+
   watch(logId: number, listener: () => void): () => void {
     return addTo(this.#watchers, logId, listener);
   }

@@ -242,6 +242,9 @@ export class History {
     this.#holds.set(key(channel), holds);
     holds.set(reader, sequence);
   }
+  release(reader: string): void {
+    for (const holds of this.#holds.values()) holds.delete(reader);
+  }
 
   /** Deletes history files that are trimmed as a whole, too old, or beyond a log's size. Oldest first; a file that is held stops its log. */
   async #retain(nowMs = Date.now()): Promise<void> {

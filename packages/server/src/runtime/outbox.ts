@@ -26,11 +26,12 @@ export interface OutboxOptions {
   /** Sends a command to the device; "offline" when no session takes it. */
   readonly deliver: (command: PendingCommand) => "sent" | "offline";
   readonly onDriver: (driver: TaskDriver) => void;
-  readonly onFatal: (error: unknown) => void;
+  readonly onLog: (entry: { level: string; message: string; function: string }) => void;
 }
 
 /** Attempts for a command whose device took it and did not answer: again after this pause, while its deadline lasts. */
 const resendAfterMs = 5000;
+const restartAfterMs = 1000;
 
 export class Outbox {
   readonly #options: OutboxOptions;
@@ -39,7 +40,8 @@ export class Outbox {
   #runner: TaskRunner | undefined;
   /** Pending commands by device, with the time of the last attempt that reached a session. */
   readonly #pending = new Map<string, Map<string, { command: PendingCommand; sentMs: number }>>();
-  #resendTimer: NodeJS.Timeout;
+  readonly #resendTimer: NodeJS.Timeout;
+  #restartTimer: NodeJS.Timeout | undefined;
 
   constructor(options: OutboxOptions) {
     this.#options = options;
@@ -58,7 +60,7 @@ export class Outbox {
       snapshots: new Snapshots(options.snapshotsFolder, plan.name),
       early: false,
       onCommitted: options.onDriver,
-      onFailed: options.onFatal,
+      onFailed: (error) => this.#restart(error),
     });
     this.#resendTimer = setInterval(() => this.#resend(Date.now()), 1000).unref();
   }
@@ -94,6 +96,19 @@ export class Outbox {
         waiting.sentMs = this.#options.deliver(waiting.command) === "sent" ? nowMs : 0;
       }
     }
+  }
+
+  /** Runs the task again from its journal: after a full disk, say. What it sent in between is sent again with the same ids. */
+  #restart(error: unknown): void {
+    this.#options.onLog({
+      level: "error",
+      message: `the outbox starts again from its journal: ${String(error)}`,
+      function: outboxTask.functionName,
+    });
+    this.driver.stop();
+    this.#runner = undefined;
+    this.#pending.clear();
+    this.#restartTimer = setTimeout(() => void this.start().catch((failure) => this.#restart(failure)), restartAfterMs);
   }
 
   async start(): Promise<void> {
@@ -183,6 +198,7 @@ export class Outbox {
 
   async close(): Promise<void> {
     clearInterval(this.#resendTimer);
+    clearTimeout(this.#restartTimer);
     await this.#runner?.drain();
     await new Promise((resolve) => setTimeout(resolve, 10));
     this.driver.stop();

@@ -16,7 +16,6 @@ export interface RuntimeOptions {
   readonly release: Release;
   readonly deliver: (command: PendingCommand) => "sent" | "offline";
   readonly onLog: (entry: { level: string; message: string; function: string }) => void;
-  readonly onFatal: (error: unknown) => void;
 }
 
 /** Longest sleep of the timer clock: a bound on what a step of the wall clock can delay. */
@@ -47,7 +46,7 @@ export class Runtime {
       acknowledgements,
       deliver: options.deliver,
       onDriver: (driver) => this.#wakeFor(driver),
-      onFatal: options.onFatal,
+      onLog: options.onLog,
     });
   }
 
@@ -105,10 +104,13 @@ export class Runtime {
   /** Replaces the application: the old tasks end with a commit, the new ones go on from there. */
   async reload(release: Release, deadlineMs = 5000): Promise<void> {
     const hosts = this.#hosts;
+    const before = this.#drivers.map(({ plan }) => plan.name);
     this.#hosts = [];
     this.#drivers = [];
     await Promise.all(hosts.map((host) => host.close(deadlineMs)));
     this.#startRelease(release);
+    const now = new Set(this.#drivers.map(({ plan }) => plan.name));
+    for (const name of before) if (!now.has(name)) this.#options.log.release(name);
     await this.#begun();
   }
 

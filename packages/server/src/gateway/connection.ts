@@ -23,7 +23,7 @@ import type { Clients } from "./clients.ts";
 import type { FanOut } from "./fan-out.ts";
 import type { FanOutMessage } from "./fan-out-message.ts";
 import type { GroupMember, Ingest, Publisher } from "./ingest.ts";
-import { type Intake, taken } from "./intake.ts";
+import type { Intake } from "./intake.ts";
 import type { KeepAlive, Watched } from "./keep-alive.ts";
 import type { GatewayLimits } from "./limits.ts";
 import type { Authenticate, Authentication, Authorize } from "./policy.ts";
@@ -70,6 +70,10 @@ export class Connection implements GroupMember, Receiver, Watched {
   #waiting: Buffer[] = [];
   #held = false;
   #lastPacketMs: number;
+  /** Wall clock at the chunk that is being scanned. */
+  #arrivalMs = 0;
+  #viewed: Buffer | undefined;
+  #view = new Uint8Array(0);
   #closing = false;
   #connected = false;
   /** True while the client does not take its acknowledgements, so that nothing more is read from it. */
@@ -133,6 +137,7 @@ export class Connection implements GroupMember, Receiver, Watched {
         const chunk = this.#waiting.shift();
         if (!chunk) return;
         this.#scanner.feed(chunk);
+        this.#arrivalMs = this.#shared.nowMs();
       }
       this.#scan();
       if (this.#held) return;
@@ -197,21 +202,24 @@ export class Connection implements GroupMember, Receiver, Watched {
       this.#refuse(view, reasonCodes.notAuthorized, verdict);
       return;
     }
-    const { intake, nowMs } = this.#shared;
     const qos = view.qos === 0 ? 0 : 1;
     const sent = view.propertiesEnd === view.propertiesStart ? undefined : session.publishProperties;
-    const { buffer, retain, duplicate, payloadStart, payloadEnd } = view;
-    const answer = intake.take(
+    // A view without Buffer's methods: its `subarray` is several times cheaper, and the block builder takes one per payload.
+    if (view.buffer !== this.#viewed) {
+      this.#viewed = view.buffer;
+      this.#view = new Uint8Array(view.buffer.buffer, view.buffer.byteOffset, view.buffer.byteLength);
+    }
+    const answer = this.#shared.intake.take(
       route,
       this.#publisher,
       this.clientId,
       qos,
-      retain,
-      duplicate,
-      nowMs(),
-      buffer,
-      payloadStart,
-      payloadEnd,
+      view.retain,
+      view.duplicate,
+      this.#arrivalMs,
+      this.#view,
+      view.payloadStart,
+      view.payloadEnd,
       sent,
     );
     if (answer >= 0x80)

@@ -11,14 +11,6 @@ import type { Retained } from "./retained.ts";
 import type { Route } from "./routes.ts";
 import { Key } from "./stream-state.ts";
 
-/** Answers of {@link Intake.take} below the refusals, which are reason codes of 0x80 and above. */
-export const taken = {
-  /** Nothing had to be stored. */
-  done: 0,
-  /** It is, or repeats, part of the open group: acknowledge it with the group. */
-  withGroup: 1,
-} as const;
-
 const plain: Envelope = { properties: undefined, deviceEpoch: -1, deviceSequence: -1, userProperties: undefined };
 
 export class Intake {
@@ -34,7 +26,11 @@ export class Intake {
     this.#sequencedDevicesMax = parts.sequencedDevicesMax;
   }
 
-  /** Takes a message whose topic the policy allows. `sent` is undefined when it has no properties. */
+  /**
+   * Takes a message whose topic the policy allows; answers 0, or the reason code of a refusal (0x80 and above). A QoS 1 message is
+   * part of the open group then, or repeats one that is or was: it is acknowledged with the group.
+   * @param sent undefined when the message has no properties
+   */
   take(
     route: Route,
     publisher: Publisher,
@@ -104,7 +100,7 @@ export class Intake {
       if (retain || targets.length > 0) this.#fanOut.whenDurable(message);
       else this.#fanOut.deliver(message, this.#fanOut.subscribers.of(route));
     }
-    return targets.length > 0 || retain ? taken.withGroup : taken.done;
+    return 0;
   }
 }
 

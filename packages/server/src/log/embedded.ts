@@ -70,6 +70,7 @@ export class EmbeddedLog implements Log {
   #history!: History;
   #flushAsked = false;
   #lingerTimer: NodeJS.Timeout | undefined;
+  #lingerDueMs = Number.POSITIVE_INFINITY;
   #markerTimer: NodeJS.Timeout | undefined;
   #markerDue = false;
   #closed = false;
@@ -233,10 +234,11 @@ export class EmbeddedLog implements Log {
   requestFlush(lingerMs = 0): void {
     if (this.#flushAsked) return;
     if (lingerMs > 0) {
-      this.#lingerTimer ??= setTimeout(() => {
-        this.#lingerTimer = undefined;
-        this.#flush();
-      }, lingerMs);
+      const dueMs = performance.now() + lingerMs;
+      if (dueMs >= this.#lingerDueMs) return;
+      clearTimeout(this.#lingerTimer);
+      this.#lingerDueMs = dueMs;
+      this.#lingerTimer = setTimeout(() => this.#flush(), lingerMs);
       return;
     }
     this.#flushAsked = true;
@@ -247,7 +249,7 @@ export class EmbeddedLog implements Log {
     this.#flushAsked = false;
     if (this.#closed) return;
     clearTimeout(this.#lingerTimer);
-    this.#lingerTimer = undefined;
+    this.#lingerDueMs = Number.POSITIVE_INFINITY;
     const blocks: Uint8Array[] = [];
     const headers: BlockHeader[] = [];
     const involved: GroupSource[] = [];

@@ -3,12 +3,14 @@ import { closeSync, existsSync, fsyncSync, openSync, readFileSync, truncateSync,
 import { join } from "node:path";
 import { corrupt } from "@headrace/engine";
 import { checksum } from "./checksum.ts";
+import type { ChannelEnd } from "./rewrite.ts";
 import { syncFolder } from "./segment.ts";
 
 export type ManifestEntry =
   | {
       readonly segment: number;
       readonly files: readonly { readonly logId: number; readonly path: string; readonly byteLength: number }[];
+      readonly ends: readonly ChannelEnd[];
     }
   | { readonly dropped: readonly string[] };
 
@@ -22,11 +24,12 @@ const manifestFile = (folder: string): string => join(folder, "manifest");
 /** Reads the manifest; a last line that is cut was never acted on and is removed. @throws HR_BLOCK_CORRUPT for any other damage */
 export const readManifest = (
   folder: string,
-): { lastSegment: number; files: Map<string, { logId: number; byteLength: number }> } => {
+): { lastSegment: number; files: Map<string, { logId: number; byteLength: number }>; ends: ChannelEnd[] } => {
+  const ends = new Map<string, ChannelEnd>();
   const files = new Map<string, { logId: number; byteLength: number }>();
   let lastSegment = 0;
   const path = manifestFile(folder);
-  if (!existsSync(path)) return { lastSegment, files };
+  if (!existsSync(path)) return { lastSegment, files, ends: [...ends.values()] };
   const bytes = readFileSync(path);
   let at = 0;
   while (at < bytes.byteLength) {
@@ -44,10 +47,11 @@ export const readManifest = (
     else {
       lastSegment = Math.max(lastSegment, entry.segment);
       for (const file of entry.files) files.set(file.path, { logId: file.logId, byteLength: file.byteLength });
+      for (const end of entry.ends) ends.set(`${end[0]}/${end[1]}`, end);
     }
     at = lineEnd + 1;
   }
-  return { lastSegment, files };
+  return { lastSegment, files, ends: [...ends.values()] };
 };
 
 /** Appends one entry and makes it durable. */

@@ -79,6 +79,11 @@ export class History {
         for (const entry of entries)
           visitControl(readHistoryBlock(this.#descriptor(join(historyFolder, path)), path, entry));
     }
+    for (const [logId, writer, epoch, endSequence] of manifest.ends) {
+      const channel = index.channel({ logId, writer });
+      channel.endSequence = Math.max(channel.endSequence, endSequence);
+      channel.epoch = Math.max(channel.epoch, epoch);
+    }
     this.#removeOrphans(manifest.files, manifest.lastSegment);
     this.#firstSegment = manifest.lastSegment + 1;
     return manifest.lastSegment;

@@ -12,10 +12,11 @@ if (!parentPort) throw new Error("this file runs as a worker thread");
 openRpc(parentPort, {
   prepare: (folder: string, number: number, segmentBytes: number) => prepareSegment(folder, number, segmentBytes),
   rewrite: (request: RewriteRequest) => {
-    const files = rewriteSegment(request);
+    const { files, ends } = rewriteSegment(request);
     appendManifest(request.historyFolder, {
       segment: request.segment,
       files: files.map(({ logId, path, byteLength }) => ({ logId, path, byteLength })),
+      ends,
     });
     return files;
   },

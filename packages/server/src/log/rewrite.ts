@@ -35,13 +35,17 @@ type Packed = { header: BlockHeader; block: Uint8Array };
 
 const mergedBytes = 256 * 1024;
 
-export const rewriteSegment = (request: RewriteRequest): HistoryFile[] => {
+/** Where a channel ended in a segment: kept even when all its blocks are gone, or its numbers would start again. */
+export type ChannelEnd = readonly [logId: number, writer: number, epoch: number, endSequence: number];
+
+export const rewriteSegment = (request: RewriteRequest): { files: HistoryFile[]; ends: ChannelEnd[] } => {
   const { walFolder, historyFolder, segment, trims } = request;
   const bytes = readFileSync(segmentFile(walFolder, segment));
   const head = decodeSegmentHeader(bytes);
   if (typeof head !== "object") throw corrupt(`write-ahead segment ${segment} has no valid header`);
   const before = new Map(trims.map(([logId, writer, sequence]) => [`${logId}/${writer}`, sequence]));
   const channels = new Map<string, Packed[]>();
+  const ends = new Map<string, ChannelEnd>();
   let at = segmentHeaderBytes;
   for (let frame = decodeFrameHeader(bytes, at); frame; frame = decodeFrameHeader(bytes, at)) {
     if (!verifyFrame(bytes, at, frame, head.salt))
@@ -50,6 +54,7 @@ export const rewriteSegment = (request: RewriteRequest): HistoryFile[] => {
     for (let index = 0; index < frame.blockCount; index++) {
       const header = readBlockHeader(bytes.subarray(blockAt));
       const channel = `${header.logId}/${header.writer}`;
+      ends.set(channel, [header.logId, header.writer, header.epoch, header.sequence + header.recordCount]);
       if (header.sequence + header.recordCount > (before.get(channel) ?? 0)) {
         const blocks = channels.get(channel) ?? [];
         channels.set(channel, blocks);
@@ -65,11 +70,12 @@ export const rewriteSegment = (request: RewriteRequest): HistoryFile[] => {
     const logId = blocks[0].header.logId;
     logs.set(logId, [...(logs.get(logId) ?? []), ...merged]);
   }
-  return [...logs].map(([logId, blocks]) => {
+  const files = [...logs].map(([logId, blocks]) => {
     const path = `${logId}/${String(segment).padStart(12, "0")}.hist`;
     const entries = writeHistoryFile(join(historyFolder, path), logId, blocks);
     return { logId, path, entries, byteLength: entries.reduce((sum, entry) => sum + entry.storedBytes, 0) };
   });
+  return { files, ends: [...ends.values()] };
 };
 
 /** Packs the events of consecutive blocks of one channel again, into blocks of up to 256 KiB. */

@@ -95,7 +95,8 @@ export class History {
       if (/\.hist(\.tmp)?$/.test(name) && !files.has(name)) rmSync(join(historyFolder, name));
     }
     for (const name of readdirSync(walFolder)) {
-      if (/^\d{12}\.wal$/.test(name) && Number(name.slice(0, 12)) <= lastSegment) rmSync(join(walFolder, name));
+      const stale = /^\d{12}\.wal$/.test(name) && Number(name.slice(0, 12)) <= lastSegment;
+      if (stale || name.endsWith(".tmp")) rmSync(join(walFolder, name));
     }
   }
 

@@ -7,7 +7,7 @@
  *
  * A file whose header is zeros was prepared and not used yet.
  */
-import { closeSync, fsyncSync, openSync, readdirSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, linkSync, openSync, readdirSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { getUint53, setUint53, viewOf } from "@headrace/engine";
 import { checksum } from "./checksum.ts";
@@ -74,16 +74,25 @@ export const syncFolder = (folder: string): void => {
   }
 };
 
-/** Writes a segment of zeros under its final name and makes it durable. */
+/**
+ * Makes a durable segment of zeros. It gets its final name only when it is whole, and never in place of a file that has the name already:
+ * the log makes a segment by itself when it cannot wait.
+ */
 export const prepareSegment = (folder: string, number: number, segmentBytes: number): void => {
-  const descriptor = openSync(segmentFile(folder, number), "wx");
+  const temporary = `${segmentFile(folder, number)}.tmp`;
+  const descriptor = openSync(temporary, "w");
   try {
     const zeros = new Uint8Array(1024 * 1024);
-    for (let at = 0; at < segmentBytes; at += zeros.byteLength)
-      writeSync(descriptor, zeros, 0, Math.min(zeros.byteLength, segmentBytes - at), at);
+    for (let at = 0; at < segmentBytes; )
+      at += writeSync(descriptor, zeros, 0, Math.min(zeros.byteLength, segmentBytes - at), at);
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
+  }
+  try {
+    linkSync(temporary, segmentFile(folder, number));
+  } finally {
+    unlinkSync(temporary);
   }
   syncFolder(folder);
 };

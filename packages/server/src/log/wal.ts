@@ -99,7 +99,7 @@ export class Wal {
     const number = this.#end.segment + (sealed === undefined ? 0 : 1);
     const prepared = isPrepared(number);
     const salt = randomInt(2 ** 32);
-    const descriptor = openSync(segmentFile(folder, number), prepared ? "r+" : "w+");
+    const descriptor = openSegment(segmentFile(folder, number), prepared);
     try {
       writeAll(
         descriptor,
@@ -132,6 +132,17 @@ export class Wal {
     this.#descriptor = -1;
   }
 }
+
+/** Opens a prepared segment, or makes one; never cuts a file that has just been prepared. */
+const openSegment = (path: string, prepared: boolean): number => {
+  if (prepared) return openSync(path, "r+");
+  try {
+    return openSync(path, "wx+");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    return openSync(path, "r+");
+  }
+};
 
 /** Writes all buffers at `offset`, going on after a short write. */
 const writeAll = (descriptor: number, buffers: readonly Uint8Array[], offset: number): void => {

@@ -1,1 +1,4 @@
 export { MemoryLog } from "./memory-log.ts";
+export type { TestEvent } from "./stream-view.ts";
+export { type LogEntry, TestApp, type TestAppOptions, testApp } from "./test-app.ts";
+export type { CommandHandler, PublishOptions, ReceivedCommand, TestDevice } from "./test-device.ts";

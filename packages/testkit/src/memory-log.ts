@@ -1,6 +1,7 @@
 /**
  * The Log port in memory: the reference that drivers are compared with, and the log of testApp.
- * Each append is "durable" one microtask later, so that callers cannot rely on it being so at once.
+ * As a Log, each append is "durable" one microtask later, so that callers cannot rely on it being so at once;
+ * the `…Now` methods do the same without a pause, for a virtual clock that must not depend on microtasks.
  */
 import {
   type BlockHeader,
@@ -16,6 +17,8 @@ import { HeadraceError } from "@headrace/sdk";
 interface StoredBlock {
   readonly header: BlockHeader;
   readonly bytes: Uint8Array;
+  /** Counts appended blocks over all logs. */
+  readonly order: number;
 }
 
 interface MemoryChannel extends ChannelState {
@@ -34,8 +37,14 @@ interface MemoryPart {
 export class MemoryLog implements Log {
   readonly prefixDurable = true;
   readonly #parts: MemoryPart[] = [];
+  #appended = 0;
 
   async open(name: string, role: LogRole): Promise<LogInfo> {
+    return this.openNow(name, role);
+  }
+
+  /** {@link open} at once. */
+  openNow(name: string, role: LogRole): LogInfo {
     const existing = this.#parts.find((part) => part.info.name === name);
     if (existing) return existing.info;
     const info: LogInfo = { id: this.#parts.length + 1, name, role };
@@ -48,6 +57,17 @@ export class MemoryLog implements Log {
   }
 
   async append(group: readonly Uint8Array[]): Promise<void> {
+    const touched = this.#store(group);
+    await Promise.resolve();
+    for (const part of touched) for (const listener of [...part.listeners]) listener();
+  }
+
+  /** {@link append} at once. @throws HR_FENCED */
+  appendNow(group: readonly Uint8Array[]): void {
+    for (const part of this.#store(group)) for (const listener of [...part.listeners]) listener();
+  }
+
+  #store(group: readonly Uint8Array[]): Set<MemoryPart> {
     const headers = group.map((block) => readBlockHeader(block));
     const ends = new Map<MemoryChannel, { epoch: number; endSequence: number }>();
     for (const header of headers) {
@@ -63,15 +83,22 @@ export class MemoryLog implements Log {
     }
     // The caller may use its buffers again as soon as the call settles.
     headers.forEach((header, index) => {
-      this.#channel(header).blocks.push({ header, bytes: group[index].slice(0, header.byteLength) });
+      this.#channel(header).blocks.push({
+        header,
+        bytes: group[index].slice(0, header.byteLength),
+        order: this.#appended++,
+      });
     });
     for (const [channel, end] of ends) Object.assign(channel, end);
-    await Promise.resolve();
-    const touched = new Set(headers.map((header) => this.#part(header.logId)));
-    for (const part of touched) for (const listener of [...part.listeners]) listener();
+    return new Set(headers.map((header) => this.#part(header.logId)));
   }
 
   async fence(channel: Channel): Promise<number> {
+    return this.fenceNow(channel);
+  }
+
+  /** {@link fence} at once. */
+  fenceNow(channel: Channel): number {
     return ++this.#channel(channel).epoch;
   }
 
@@ -86,6 +113,11 @@ export class MemoryLog implements Log {
   }
 
   async read(channel: Channel, fromSequence: number, maxBytes: number): Promise<Uint8Array[]> {
+    return this.readNow(channel, fromSequence, maxBytes);
+  }
+
+  /** {@link read} at once. @throws HR_NOT_FOUND */
+  readNow(channel: Channel, fromSequence: number, maxBytes: number): Uint8Array[] {
     const { blocks, startSequence } = this.#channel(channel);
     if (fromSequence < startSequence) {
       throw new HeadraceError(
@@ -110,6 +142,28 @@ export class MemoryLog implements Log {
     const removed = kept < 0 ? state.blocks.splice(0) : state.blocks.splice(0, kept);
     const last = removed.at(-1);
     if (last) state.startSequence = last.header.sequence + last.header.recordCount;
+  }
+
+  /** All blocks of a log, over its channels, in the order of their appends. */
+  blocksOf(logId: number): Uint8Array[] {
+    return [...this.#part(logId).channels.values()]
+      .flatMap(({ blocks }) => blocks)
+      .sort((a, b) => a.order - b.order)
+      .map(({ bytes }) => bytes);
+  }
+
+  /** Every block of every log in the order of their appends, as one sequence of bytes: equal for equal runs. */
+  dump(): Uint8Array {
+    const blocks = this.#parts
+      .flatMap(({ channels }) => [...channels.values()].flatMap((channel) => channel.blocks))
+      .sort((a, b) => a.order - b.order);
+    const bytes = new Uint8Array(blocks.reduce((sum, block) => sum + block.bytes.byteLength, 0));
+    let at = 0;
+    for (const block of blocks) {
+      bytes.set(block.bytes, at);
+      at += block.bytes.byteLength;
+    }
+    return bytes;
   }
 
   watch(logId: number, listener: () => void): () => void {

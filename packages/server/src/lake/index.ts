@@ -9,6 +9,7 @@ import { MessageChannel, Worker } from "node:worker_threads";
 import { HeadraceError } from "@headrace/sdk";
 import type { QueryResult } from "../control.ts";
 import { errorFromWire, openRpc } from "../threads/index.ts";
+import { makeExitFlags, stopWrites } from "./exit-guard.ts";
 import type { Lake, LakeOptions, LakeStats, TrimmableChannel } from "./options.ts";
 import { QueryClient } from "./query-client.ts";
 import type { WorkerData } from "./worker.ts";
@@ -26,6 +27,9 @@ export const openLake = async (options: LakeOptions): Promise<Lake> => {
   const folder = resolve(options.folder);
   const { memoryBytes = 256 * 1024 * 1024, timeoutMs = 30_000, rowsMax = 10_000 } = options.query ?? {};
   const { port1: port, port2: hostPort } = new MessageChannel();
+  const exitFlags = makeExitFlags();
+  const onExit = (): void => stopWrites(exitFlags);
+  process.on("exit", onExit);
   const worker = new Worker(new URL(import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js", import.meta.url), {
     name: "lake",
     workerData: {
@@ -41,6 +45,7 @@ export const openLake = async (options: LakeOptions): Promise<Lake> => {
       flushIntervalMs: options.flushIntervalMs ?? 10_000,
       logPort: options.logPort,
       hostPort,
+      exitFlags,
     } satisfies WorkerData,
     transferList: [options.logPort, hostPort],
   });
@@ -107,6 +112,7 @@ export const openLake = async (options: LakeOptions): Promise<Lake> => {
     listeners.clear();
     if (!failure) await rpc.call("close", []).catch(() => undefined);
     await worker.terminate();
+    process.off("exit", onExit);
     rpc.close();
   };
 

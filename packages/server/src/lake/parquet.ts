@@ -15,12 +15,12 @@ export class ParquetWriter {
   readonly #connection: DuckDBConnection;
   readonly #rows: RowSource;
 
-  private constructor(connection: DuckDBConnection) {
+  private constructor(connection: DuckDBConnection, exitFlags: Int32Array) {
     this.#connection = connection;
-    this.#rows = new RowSource(connection);
+    this.#rows = new RowSource(connection, exitFlags);
   }
 
-  static async open(): Promise<ParquetWriter> {
+  static async open(exitFlags: Int32Array): Promise<ParquetWriter> {
     const instance = await DuckDBInstance.create(":memory:", {
       threads: "1",
       memory_limit: "512MB",
@@ -29,7 +29,7 @@ export class ParquetWriter {
     });
     const connection = await instance.connect();
     await connection.run("SET TimeZone = 'UTC'; SET temp_directory = ''");
-    return new ParquetWriter(connection);
+    return new ParquetWriter(connection, exitFlags);
   }
 
   /** Writes the rows that `select` makes of the blocks' events of one hour; returns their number. */

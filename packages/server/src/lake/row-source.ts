@@ -19,11 +19,13 @@ import {
 } from "@duckdb/node-api";
 import duckdb from "@duckdb/node-bindings";
 import { EventBlockReader } from "@headrace/engine";
+import { guarded, isStopping } from "./exit-guard.ts";
 
 const chunkRows = 2048;
 /** A chunk is closed early when its payloads are larger than this, so that large payloads cannot make it grow without bound. */
 const chunkPayloadBytes = 1024 * 1024;
 const inlineBytes = 12;
+const slackBytes = 16;
 const twoTo32 = 4294967296;
 export const hourMs = 3_600_000;
 
@@ -48,7 +50,7 @@ const columns = [
 ] as const;
 const place = { time: 0, device: 1, topic: 2, client: 3, partition: 4, writer: 5, sequence: 6, payload: 7, textual: 8 };
 
-/** Bytes of text and the ranges in it that are the values of a chunk's rows. */
+/** Bytes of text, of which ranges are the values of a chunk's rows. Behind the end there are always {@link slackBytes} that may be read. */
 class Text {
   bytes: Uint8Array;
   end = 0;
@@ -60,8 +62,8 @@ class Text {
   put(source: Uint8Array, start: number, end: number): number {
     const at = this.end;
     const length = end - start;
-    if (at + length > this.bytes.byteLength) {
-      const larger = new Uint8Array((at + length) * 2);
+    if (at + length + slackBytes > this.bytes.byteLength) {
+      const larger = new Uint8Array((at + length) * 2 + slackBytes);
       larger.set(this.bytes);
       this.bytes = larger;
     }
@@ -96,10 +98,14 @@ export class RowSource {
   #hour = 0;
   #nextBlock = 0;
   #reader: EventBlockReader | undefined;
+  /** Of the block being read, by string: where it stands in `#names`, -1 when it does not yet, and its length. */
   #nameStarts = new Int32Array(0);
+  #nameLengths = new Int32Array(0);
   #failure: unknown;
+  readonly #exitFlags: Int32Array;
 
-  constructor(connection: DuckDBConnection) {
+  constructor(connection: DuckDBConnection, exitFlags: Int32Array) {
+    this.#exitFlags = exitFlags;
     connection.registerTableFunction(
       DuckDBTableFunction.create({
         name: "blocks",
@@ -109,6 +115,7 @@ export class RowSource {
         initFunction: (info) => info.setMaxThreads(1),
         mainFunction: (info, chunk) => {
           try {
+            if (isStopping(exitFlags)) throw new Error("the process ends");
             this.#fill(chunk);
           } catch (error) {
             this.#failure = error;
@@ -127,7 +134,7 @@ export class RowSource {
     this.#reader = undefined;
     this.#failure = undefined;
     try {
-      return await use();
+      return await guarded(this.#exitFlags, use);
     } catch (error) {
       throw this.#failure ?? error;
     } finally {
@@ -144,6 +151,10 @@ export class RowSource {
       if (Math.floor(earliestMs / hourMs) > this.#hour || Math.floor(latestMs / hourMs) < this.#hour) continue;
       this.#reader = reader;
       this.#nameStarts = new Int32Array(reader.stringCount).fill(-1);
+      this.#nameLengths = Int32Array.from(
+        this.#nameStarts,
+        (_, index) => reader.stringEnd(index) - reader.stringStart(index),
+      );
       return true;
     }
     this.#reader = undefined;
@@ -153,6 +164,9 @@ export class RowSource {
   #fill(chunk: DuckDBDataChunk): void {
     this.#names.end = this.#payloads.end = 0;
     this.#nameStarts.fill(-1);
+    const device = this.#device;
+    const topic = this.#topic;
+    const client = this.#client;
     const hourStartMs = this.#hour * hourMs;
     const hourEndMs = hourStartMs + hourMs;
     let row = 0;
@@ -167,9 +181,15 @@ export class RowSource {
       const { partition, fromSequence } = this.#blocks[this.#nextBlock - 1];
       const sequence = reader.sequence;
       if (sequence < fromSequence || reader.repeated || arrivalMs < hourStartMs || arrivalMs >= hourEndMs) continue;
-      this.#putName(this.#device, row, reader, reader.keyIndex);
-      this.#putName(this.#topic, row, reader, reader.topicIndex);
-      this.#putName(this.#client, row, reader, reader.clientIndex);
+      const { keyIndex, topicIndex, clientIndex } = reader;
+      const starts = this.#nameStarts;
+      const lengths = this.#nameLengths;
+      device.starts[row] = starts[keyIndex] >= 0 ? starts[keyIndex] : this.#putName(keyIndex);
+      device.lengths[row] = lengths[keyIndex];
+      topic.starts[row] = starts[topicIndex] >= 0 ? starts[topicIndex] : this.#putName(topicIndex);
+      topic.lengths[row] = lengths[topicIndex];
+      client.starts[row] = starts[clientIndex] >= 0 ? starts[clientIndex] : this.#putName(clientIndex);
+      client.lengths[row] = lengths[clientIndex];
       this.#payload.starts[row] = this.#payloads.put(reader.bytes, reader.payloadStart, reader.payloadEnd);
       this.#payload.lengths[row] = reader.payloadEnd - reader.payloadStart;
       putUint53(this.#times, row, arrivalMs * 1000);
@@ -182,13 +202,11 @@ export class RowSource {
     if (row > 0) this.#write(chunk, row);
   }
 
-  #putName(ranges: Ranges, row: number, reader: EventBlockReader, index: number): void {
-    const start = reader.stringStart(index);
-    const end = reader.stringEnd(index);
-    const starts = this.#nameStarts;
-    if (starts[index] < 0) starts[index] = this.#names.put(reader.bytes, start, end);
-    ranges.starts[row] = starts[index];
-    ranges.lengths[row] = end - start;
+  #putName(index: number): number {
+    const reader = this.#reader as EventBlockReader;
+    const start = this.#names.put(reader.bytes, reader.stringStart(index), reader.stringEnd(index));
+    this.#nameStarts[index] = start;
+    return start;
   }
 
   #write(chunk: DuckDBDataChunk, rows: number): void {
@@ -213,23 +231,23 @@ export class RowSource {
     duckdb.vector_assign_string_element_len(vector, 0, text.bytes.subarray(0, shared));
     const first = duckdb.vector_get_data(vector, 16);
     const base = Number(new DataView(first.buffer, first.byteOffset, 16).getBigUint64(8, true));
-    const { bytes } = text;
+    const view = new DataView(text.bytes.buffer);
     const words = this.#words;
-    const inline = new Uint8Array(words.buffer);
     const baseHigh = Math.floor(base / twoTo32);
     const baseLow = base - baseHigh * twoTo32;
     for (let row = 0, at = 0; row < rows; row++, at += 4) {
       const length = lengths[row];
       const start = starts[row];
       words[at] = length;
-      if (length <= inlineBytes) {
-        words[at + 1] = words[at + 2] = words[at + 3] = 0;
-        for (let byte = 0, to = at * 4 + 4; byte < length; byte++) inline[to + byte] = bytes[start + byte];
-      } else {
+      if (length > inlineBytes) {
         const low = baseLow + start;
-        words[at + 1] = bytes[start] | (bytes[start + 1] << 8) | (bytes[start + 2] << 16) | (bytes[start + 3] << 24);
+        words[at + 1] = view.getUint32(start, true);
         words[at + 2] = low;
         words[at + 3] = low < twoTo32 ? baseHigh : baseHigh + 1;
+      } else {
+        words[at + 1] = view.getUint32(start, true) & lowBytes(length);
+        words[at + 2] = view.getUint32(start + 4, true) & lowBytes(length - 4);
+        words[at + 3] = view.getUint32(start + 8, true) & lowBytes(length - 8);
       }
     }
     copy(chunk, index, words, rows * 16);
@@ -290,6 +308,9 @@ const copy = (
     0,
     byteLength,
   );
+
+/** Mask of the first `count` bytes of a little-endian word. */
+const lowBytes = (count: number): number => (count >= 4 ? -1 : count <= 0 ? 0 : (1 << (count * 8)) - 1);
 
 const putUint53 = (words: Uint32Array, index: number, value: number): void => {
   words[index * 2] = value >>> 0;

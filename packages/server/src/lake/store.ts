@@ -37,7 +37,7 @@ export class LakeStore {
   }
 
   /** Opens a lake and deletes the files that its manifest does not name: a step that was not finished wrote them. */
-  static async open(folder: string): Promise<LakeStore> {
+  static async open(folder: string, exitFlags: Int32Array): Promise<LakeStore> {
     makeFolder(folder);
     const manifest = new Manifest(folder);
     rmSync(join(folder, hotFolder), { recursive: true, force: true });
@@ -47,7 +47,7 @@ export class LakeStore {
       if (entry.isFile() && entry.name.endsWith(".parquet") && !manifest.files.has(relative(folder, path)))
         rmSync(path);
     }
-    return new LakeStore(folder, manifest, await ParquetWriter.open());
+    return new LakeStore(folder, manifest, await ParquetWriter.open(exitFlags));
   }
 
   /** Puts everything that the tails hold into files, in one step. */

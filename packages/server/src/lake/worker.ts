@@ -14,13 +14,14 @@ export interface WorkerData {
   readonly flushIntervalMs: number;
   readonly logPort: MessagePort;
   readonly hostPort: MessagePort;
+  readonly exitFlags: Int32Array;
 }
 
-const { folder, logPort, hostPort, ...options } = workerData as WorkerData;
+const { folder, logPort, hostPort, exitFlags, ...options } = workerData as WorkerData;
 let writer: LakeWriter | undefined;
 const log = new RemoteLog(logPort);
 const opened = (async () => {
-  writer = new LakeWriter(log, await LakeStore.open(folder), {
+  writer = new LakeWriter(log, await LakeStore.open(folder, exitFlags), {
     ...options,
     report: (stats: LakeStats) => rpc.emit("stats", [stats]),
     trimmable: (channels: readonly TrimmableChannel[]) => rpc.emit("trimmable", [channels]),

@@ -145,8 +145,11 @@ export class LakeWriter {
       await this.#exclusively(work);
     } catch (error) {
       if (this.#closed) return;
-      if (error instanceof HeadraceError && error.retry === "never") this.#options.fail(error);
-      else {
+      if (error instanceof HeadraceError && error.retry === "never") {
+        // Nothing may be under way when the thread is ended.
+        this.#closed = true;
+        this.#options.fail(error);
+      } else {
         process.emitWarning(
           `the lake could not write and tries again: ${error instanceof Error ? error.message : String(error)}`,
         );

@@ -73,7 +73,7 @@ export class Connection implements GroupMember, Receiver, Watched {
   /** Wall clock at the chunk that is being scanned. */
   #arrivalMs = 0;
   #viewed: Buffer | undefined;
-  #view = new Uint8Array(0);
+  #view: Uint8Array = new Uint8Array(0);
   #closing = false;
   #connected = false;
   /** True while the client does not take its acknowledgements, so that nothing more is read from it. */

@@ -1,17 +1,19 @@
 /** The gateway of one thread: listener, intake, fan-out and the streams that they feed. */
-import { readBlockHeader } from "@headrace/engine";
 import { type PublishProperties, reasonCodes, utf8 } from "@headrace/mqtt";
 import { HeadraceError, type StreamDefinition, systemStreams } from "@headrace/sdk";
 import type { SubmittedEvent } from "../control.ts";
 import type { EmbeddedLog } from "../log/index.ts";
+import { blocksOf } from "./blocks.ts";
 import { Clients } from "./clients.ts";
 import { Connection, type Shared } from "./connection.ts";
 import { FanOut, receivePolicy } from "./fan-out.ts";
 import { FanOutMessage } from "./fan-out-message.ts";
+import { Idempotency } from "./idempotency.ts";
 import { Ingest } from "./ingest.ts";
 import { Intake } from "./intake.ts";
 import { KeepAlive } from "./keep-alive.ts";
 import { defaultLimits, type GatewayLimits } from "./limits.ts";
+import { MarksLog } from "./marks-log.ts";
 import { listen } from "./mqtt-listener.ts";
 import { BuilderPool, PartitionWriter } from "./partition-writer.ts";
 import { type Authenticate, type Authorize, anonymous, openPolicy } from "./policy.ts";
@@ -99,7 +101,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
   const router = new Router();
   const states = new Map<string, StreamState>();
   const writers = new Map<string, PartitionWriter>();
-  const marks = new Map<string, Marks>();
+  const marks = new Map<string, { marks: Marks; log: MarksLog }>();
 
   const openWriter = async (name: string, role: "stream" | "control"): Promise<PartitionWriter> => {
     const known = writers.get(name);
@@ -115,6 +117,14 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     return writer;
   };
 
+  const openMarks = async (stream: StreamDefinition): Promise<Marks> => {
+    const known = marks.get(stream.name)?.marks;
+    if (known) return known;
+    const fresh = new Marks();
+    marks.set(stream.name, { marks: fresh, log: await MarksLog.open(log, stream, fresh) });
+    return fresh;
+  };
+
   const setStreams = async (streams: readonly StreamDefinition[]): Promise<void> => {
     const wanted = streams.filter(({ kind }) => kind === "source");
     if (!wanted.some(({ name }) => name === systemStreams.mqtt)) wanted.push(mqttStream);
@@ -124,9 +134,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
       for (let partition = 0; partition < definition.partitions; partition++) {
         partitions.push(await openWriter(`stream/${definition.name}/${partition}`, "stream"));
       }
-      const known = marks.get(definition.name) ?? new Marks();
-      marks.set(definition.name, known);
-      next.push(new StreamState(definition, partitions, known));
+      next.push(new StreamState(definition, partitions, await openMarks(definition)));
     }
     for (const state of next) states.set(state.definition.name, state);
     router.setStreams(next);
@@ -146,10 +154,14 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
   fanOut.onRetained = (message) => retained.apply(message, nowMs());
   const intake = new Intake({ ingest, fanOut, retained, sequencedDevicesMax: limits.sequencedDevicesMax });
   ingest.afterGroup = (stored) => {
-    for (const known of marks.values()) known.settle(stored);
+    for (const known of marks.values()) {
+      known.marks.settle(stored);
+      if (stored) known.log.afterGroup();
+    }
     retained.compact(stored);
   };
-  const submissions = new Submissions({ ingest, router, fanOut, nowMs, limits });
+  const idempotency = await Idempotency.open(log, ingest, limits.idempotencyKeysMax);
+  const submissions = new Submissions({ ingest, router, fanOut, nowMs, idempotency });
   const keepAlive = new KeepAlive(() => performance.now());
   const clients = new Clients();
   const counters = { refused: 0 };
@@ -195,6 +207,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
       await new Promise((resolve) => setTimeout(resolve, 5));
     listener.destroy();
     keepAlive.close();
+    await Promise.all([...marks.values()].map((known) => known.log.snapshot().catch(() => undefined)));
   };
 
   return {
@@ -259,23 +272,3 @@ const deviceOfCommandFilter = (filter: string, asking: string): string | undefin
   if (third !== "commands" && third !== "#" && third !== "+") return undefined;
   return device === "+" ? asking : device;
 };
-
-/** All blocks of a channel that are kept. */
-export async function* blocksOf(
-  log: EmbeddedLog,
-  channel: { logId: number; writer: number },
-  fromSequence = 0,
-): AsyncGenerator<Uint8Array> {
-  const state = log.channels(channel.logId).find(({ writer }) => writer === channel.writer);
-  if (!state) return;
-  let sequence = Math.max(state.startSequence, fromSequence);
-  while (sequence < state.endSequence) {
-    const blocks = await log.read(channel, sequence, 4 * 1024 * 1024);
-    if (blocks.length === 0) return;
-    for (const block of blocks) {
-      const header = readBlockHeader(block);
-      sequence = header.sequence + header.recordCount;
-      yield block;
-    }
-  }
-}

@@ -4,8 +4,8 @@ import { HeadraceError } from "@headrace/sdk";
 import type { SubmittedEvent } from "../control.ts";
 import type { FanOut } from "./fan-out.ts";
 import { FanOutMessage } from "./fan-out-message.ts";
+import type { Idempotency } from "./idempotency.ts";
 import type { GroupMember, Ingest, Publisher } from "./ingest.ts";
-import type { GatewayLimits } from "./limits.ts";
 import { type Route, type Router, Target } from "./routes.ts";
 import { Key } from "./stream-state.ts";
 
@@ -38,25 +38,37 @@ export class Submissions {
   readonly #ingest: Ingest;
   readonly #router: Router;
   readonly #fanOut: FanOut;
+  readonly #idempotency: Idempotency;
   readonly #nowMs: () => number;
 
-  constructor(parts: { ingest: Ingest; router: Router; fanOut: FanOut; nowMs: () => number; limits: GatewayLimits }) {
+  constructor(parts: {
+    ingest: Ingest;
+    router: Router;
+    fanOut: FanOut;
+    idempotency: Idempotency;
+    nowMs: () => number;
+  }) {
     this.#ingest = parts.ingest;
     this.#router = parts.router;
     this.#fanOut = parts.fanOut;
+    this.#idempotency = parts.idempotency;
     this.#nowMs = parts.nowMs;
   }
 
+  /** A repeat of a request with a remembered key stores nothing; one that comes while the first still waits, waits with it. */
   async submit(
     events: readonly SubmittedEvent[],
-    _idempotencyKey?: string,
+    idempotencyKey?: string,
   ): Promise<{ stored: number; repeated: boolean }> {
+    const known = idempotencyKey === undefined ? undefined : this.#idempotency.find(idempotencyKey);
+    if (known) return { stored: (await known).stored, repeated: true };
     const plan = events.map((event) => this.#plan(event));
     this.#checkRoom(events);
     let stored = 0;
     for (const planned of plan) stored += this.#store(planned);
     const waiting = new Waiting();
     this.#ingest.join(waiting);
+    if (idempotencyKey !== undefined) this.#idempotency.add(idempotencyKey, { stored }, waiting.done);
     this.#ingest.requestGroup();
     await waiting.done;
     return { stored, repeated: false };

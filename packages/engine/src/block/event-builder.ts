@@ -5,6 +5,9 @@ import { blockBytesMax, blockHeaderBytes, blockKind, padded, sealBlock, setUint5
 
 const encoder = new TextEncoder();
 
+/** Their lengths are stored in 16 bits. */
+const stringBytesMax = 65_535;
+
 /**
  * A string that goes into many blocks (a topic, a key, a client id), with its place in the block that is open now.
  * Holding on to one of these makes naming the string in a record a comparison instead of a look-up.
@@ -16,9 +19,16 @@ export class InternedString {
   stamp = 0;
   index = 0;
 
+  /** @throws HR_EVENT_TOO_LARGE beyond 65,535 bytes */
   constructor(text: string) {
     this.text = text;
     this.bytes = encoder.encode(text);
+    if (this.bytes.byteLength > stringBytesMax) {
+      throw new HeadraceError(
+        "HR_EVENT_TOO_LARGE",
+        `a topic, key or client id of ${this.bytes.byteLength} bytes exceeds the limit of ${stringBytesMax}`,
+      );
+    }
   }
 }
 

@@ -8,7 +8,7 @@
  *   4 u8  flags             10 u16 client string      20 u32 properties bytes
  *   5 u8  0                 12 u32 arrival, ms after the block's earliest
  *   6 u16 topic string      [24 u32 device epoch, u32 0, u64 device sequence: only with the flag]
- *   payload, properties (u8 type, u8 0, u16 length, content each), zeros
+ *   payload, properties (u8 type, u8 length bits 16-23, u16 length bits 0-15, content each), zeros
  */
 export const eventSection = { records: 1, strings: 2 } as const;
 

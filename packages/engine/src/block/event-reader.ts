@@ -10,6 +10,8 @@ import { decodeProperties } from "./properties.ts";
 
 const decoder = new TextDecoder();
 
+const recordCut = (at: number): Error => corrupt(`the record at byte ${at} of a block is cut`);
+
 /**
  * Walks the events of one block without making an object per event: call {@link next}, then read the fields.
  *
@@ -61,11 +63,14 @@ export class EventBlockReader {
   }
 
   #indexStrings(start: number, end: number): void {
+    const cut = (): Error => corrupt("the strings of an events block are cut");
+    if (start + 4 > end) throw cut();
     const count = this.#view.getUint32(start, true);
     let at = start + 4;
     for (let index = 0; index < count; index++) {
+      if (at + 2 > end) throw cut();
       const stringEnd = at + 2 + this.#view.getUint16(at, true);
-      if (stringEnd > end) throw corrupt("the strings of an events block are cut");
+      if (stringEnd > end) throw cut();
       this.#stringStarts.push(at + 2);
       this.#stringEnds.push(stringEnd);
       at = stringEnd;
@@ -81,6 +86,8 @@ export class EventBlockReader {
   string(index: number): string {
     let text = this.#texts[index];
     if (text === undefined) {
+      if (index >= this.#stringStarts.length)
+        throw corrupt(`a record names string ${index}, which its block does not have`);
       text = decoder.decode(this.bytes.subarray(this.#stringStarts[index], this.#stringEnds[index]));
       this.#texts[index] = text;
     }
@@ -101,10 +108,12 @@ export class EventBlockReader {
     const at = this.#nextAt;
     if (at >= this.#recordsEnd) return false;
     const view = this.#view;
+    if (at + recordHeaderBytes > this.#recordsEnd) throw recordCut(at);
     const recordBytes = view.getUint32(at, true);
     const flags = view.getUint8(at + 4);
-    if (recordBytes < recordHeaderBytes || at + recordBytes > this.#recordsEnd)
-      throw corrupt(`the record at byte ${at} of a block is cut`);
+    const contentBytes =
+      flags & recordFlag.deviceSequence ? recordHeaderBytes + deviceSequenceBytes : recordHeaderBytes;
+    if (recordBytes < contentBytes || at + recordBytes > this.#recordsEnd) throw recordCut(at);
     this.recordStart = at;
     this.flags = flags;
     this.topicIndex = view.getUint16(at + 6, true);
@@ -121,6 +130,7 @@ export class EventBlockReader {
     this.payloadEnd = start + view.getUint32(at + 16, true);
     this.#propertiesStart = this.payloadEnd;
     this.#propertiesEnd = this.payloadEnd + view.getUint32(at + 20, true);
+    if (this.#propertiesEnd > at + recordBytes) throw recordCut(at);
     this.#nextAt = at + recordBytes;
     this.#index++;
     return true;

@@ -21,6 +21,13 @@ const pair = (name: string, value: string): Uint8Array => {
   return out;
 };
 
+/** Lengths of the properties that are numbers. */
+const fixedLengths: Readonly<Record<number, number>> = {
+  [propertyType.messageExpirySeconds]: 4,
+  [propertyType.deviceTimeMs]: 8,
+  [propertyType.payloadFormat]: 4,
+};
+
 /** Packs the properties of an envelope; empty when there are none. */
 export const encodeProperties = (properties: EventProperties): Uint8Array => {
   const parts: { type: number; bytes: Uint8Array }[] = [];
@@ -43,7 +50,8 @@ export const encodeProperties = (properties: EventProperties): Uint8Array => {
   let at = 0;
   for (const part of parts) {
     view.setUint8(at, part.type);
-    view.setUint16(at + 2, part.bytes.byteLength, true);
+    view.setUint8(at + 1, part.bytes.byteLength >>> 16);
+    view.setUint16(at + 2, part.bytes.byteLength & 0xffff, true);
     out.set(part.bytes, at + 4);
     at += 4 + part.bytes.byteLength;
   }
@@ -59,15 +67,18 @@ export const decodeProperties = (bytes: Uint8Array): EventProperties => {
     if (at + 4 > bytes.byteLength) throw corrupt("an event property is cut");
     const type = view.getUint8(at);
     const start = at + 4;
-    const end = start + view.getUint16(at + 2, true);
+    const end = start + view.getUint8(at + 1) * 0x10000 + view.getUint16(at + 2, true);
     if (end > bytes.byteLength) throw corrupt("an event property is longer than its record");
     const content = bytes.subarray(start, end);
+    const fixedBytes = fixedLengths[type];
+    if (fixedBytes !== undefined && content.byteLength !== fixedBytes) throw corrupt(`event property ${type} is cut`);
     if (type === propertyType.messageExpirySeconds) properties.messageExpirySeconds = view.getUint32(start, true);
     else if (type === propertyType.contentType) properties.contentType = decoder.decode(content);
     else if (type === propertyType.responseTopic) properties.responseTopic = decoder.decode(content);
     else if (type === propertyType.correlationData) properties.correlationData = content.slice();
     else if (type === propertyType.userProperty) {
-      const nameEnd = 2 + view.getUint16(start, true);
+      const nameEnd = content.byteLength < 2 ? 2 : 2 + view.getUint16(start, true);
+      if (nameEnd > content.byteLength) throw corrupt("a user property is cut");
       properties.userProperties ??= [];
       properties.userProperties.push([
         decoder.decode(content.subarray(2, nameEnd)),

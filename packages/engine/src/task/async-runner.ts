@@ -4,10 +4,10 @@
  */
 import type { EventBlockReader } from "../block/event-reader.ts";
 import type { DecodedEvent } from "./decoded-event.ts";
-import { BlockDecoder } from "./decoder.ts";
+import type { BlockDecoder } from "./decoder.ts";
 import { isThenable, positionText } from "./failure.ts";
 import { LedgerInvocation } from "./invocation.ts";
-import type { KeyedState } from "./keyed-state.ts";
+import type { Cell, KeyedState } from "./keyed-state.ts";
 import { Ledger, type LedgerMark } from "./ledger.ts";
 import { type ChannelPosition, Positions } from "./positions.ts";
 import type { TaskHost, TaskInput, TaskSpec } from "./spec.ts";
@@ -22,6 +22,7 @@ export interface AsyncHost {
   failed: number;
   /** Called after an invocation has ended and can be committed. */
   readonly onCompleted: (() => void) | undefined;
+  decoderOf(inputIndex: number, reader: EventBlockReader): BlockDecoder;
   noteMoved(): void;
   applyTimers(mark: LedgerMark): void;
   reject(ledger: Ledger, input: TaskInput, reader: EventBlockReader, decoder: BlockDecoder): void;
@@ -51,6 +52,7 @@ export class AsyncRunner {
   readonly #ready: Waiting[] = [];
   readonly #idle: (() => void)[] = [];
   #running = 0;
+  #starting = false;
   /** Events taken and not ended. The host stops delivering when this is large. */
   pendingEvents = 0;
 
@@ -61,7 +63,7 @@ export class AsyncRunner {
   deliver(inputIndex: number, reader: EventBlockReader, position: ChannelPosition): void {
     const task = this.#task;
     const input = task.spec.inputs[inputIndex];
-    const decoder = new BlockDecoder(reader, input, task.spec, task.host);
+    const decoder = task.decoderOf(inputIndex, reader);
     while (reader.next()) {
       const sequence = reader.sequence;
       if (Positions.isDone(position, sequence)) continue;
@@ -91,12 +93,16 @@ export class AsyncRunner {
   }
 
   #startReady(): void {
+    // A handler that returns at once comes back here: the loop below goes on, and the stack stays flat.
+    if (this.#starting) return;
+    this.#starting = true;
     while (this.#running < this.#task.spec.concurrency) {
       const next = this.#ready.shift();
-      if (!next) return;
+      if (!next) break;
       this.#running++;
       void this.#run(next);
     }
+    this.#starting = false;
   }
 
   async #run(waiting: Waiting): Promise<void> {
@@ -104,17 +110,11 @@ export class AsyncRunner {
     const { event, position, sequence, inputIndex } = waiting;
     const ledger = new Ledger();
     const invocation = new LedgerInvocation(task.spec, ledger);
-    const cell = task.spec.initialState ? task.state.open(event.key) : undefined;
-    invocation.begin(
-      event.key,
-      event.device,
-      task.host.nowMs(),
-      cell?.value,
-      position.logId,
-      position.writer,
-      sequence,
-    );
+    let cell: Cell | undefined;
     try {
+      if (task.spec.initialState) cell = task.state.open(event.key);
+      const nowMs = task.host.nowMs();
+      invocation.begin(event.key, event.device, nowMs, cell?.value, position.logId, position.writer, sequence);
       const result = task.spec.onEvent(event, invocation, inputIndex);
       if (isThenable(result)) await result;
       invocation.ended = true;

@@ -1,7 +1,7 @@
 /** Packs a commit into the blocks of one atomic append: outputs, effects and the journal. Numbers its channels itself. */
 import { systemStreams } from "@headrace/sdk";
 import { EventBlockBuilder, InternedString } from "../block/event-builder.ts";
-import { blockKind, packBlock, viewOf } from "../block/header.ts";
+import { blockBytesMax, blockKind, packBlock } from "../block/header.ts";
 import { encodeProperties } from "../block/properties.ts";
 import {
   type CommitMeta,
@@ -13,13 +13,15 @@ import {
   type StateChange,
   stateChangeBytes,
   type TimerChange,
+  timerChangeBytes,
 } from "./commit-format.ts";
-import { encodeJson, type Output, type OwedEffect } from "./ledger.ts";
+import type { Output, OwedEffect } from "./ledger.ts";
 import type { ChannelPosition } from "./positions.ts";
 import type { TaskHost, TaskSpec } from "./spec.ts";
 
-/** Room that a journal block leaves for positions, timers and headers. */
-const stateBytesMax = 384 * 1024;
+/** A section of a journal block ends at about this size, and a block that would pass the other starts a new one. */
+const sectionBytesMax = 384 * 1024;
+const journalBlockBytesMax = blockBytesMax - 1024;
 
 export interface CommitContent {
   readonly positions: readonly ChannelPosition[];
@@ -73,12 +75,11 @@ export class CommitBuilder {
       }
     }
     if (content.effects.length > 0) {
-      const rows = content.effects.map(({ id, key, device, effect }) => ({
-        topic: effect.kind,
-        // Effects are kept per device, so that everything owed to one device stays in order.
-        key: effect.kind === "command" ? effect.device : device,
+      const rows = content.effects.map(({ id, kind, device, payload }) => ({
+        topic: kind,
+        key: device,
         client: device,
-        payload: encodeJson({ id, key, function: this.#spec.functionName, effect }),
+        payload,
         cause: id,
       }));
       this.#packRows(blocks, this.#spec.effectsLogId, content.meta.timeMs, rows);
@@ -108,7 +109,7 @@ export class CommitBuilder {
   }
 
   #packRows(blocks: Uint8Array[], logId: number, timeMs: number, rows: readonly Row[]): void {
-    this.#builder ??= new EventBlockBuilder(320 * 1024);
+    this.#builder ??= new EventBlockBuilder(blockBytesMax);
     const builder = this.#builder;
     builder.reset();
     const seal = (): void => {
@@ -140,35 +141,47 @@ export class CommitBuilder {
   }
 }
 
-type Sections = { type: number; bytes: Uint8Array }[];
+type Section = { type: number; bytes: Uint8Array };
 
-/** Sections of one journal block, or of several when the state changes exceed a block. */
-const journalSections = (content: Pick<CommitContent, "positions" | "state" | "timers" | "meta">): Sections[] => {
-  const all: Sections[] = [];
-  let from = 0;
-  do {
-    let bytes = 0;
-    let to = from;
-    while (to < content.state.length && (to === from || bytes + stateChangeBytes(content.state[to]) <= stateBytesMax))
-      bytes += stateChangeBytes(content.state[to++]);
-    const sections: Sections = [];
-    if (to > from) sections.push({ type: commitSection.state, bytes: encodeState(content.state.slice(from, to)) });
-    all.push(sections);
-    from = to;
-  } while (from < content.state.length);
-  // Timers in slices of a few thousand, so that a million of them pass as well.
-  const timersMax = 2000;
-  for (let at = 0; at < content.timers.length; at += timersMax) {
-    const bytes = encodeTimers(content.timers.slice(at, at + timersMax));
-    if (at === 0 && bytes.byteLength < 64 * 1024) all[0].push({ type: commitSection.timers, bytes });
-    else all.push([{ type: commitSection.timers, bytes }]);
+/** Cuts `items` into runs of about `bytesMax` at most, at least one item each. */
+const slices = <T>(items: readonly T[], bytesOf: (item: T) => number, bytesMax: number): T[][] => {
+  const all: T[][] = [];
+  let open: T[] = [];
+  let bytes = 0;
+  for (const item of items) {
+    const itemBytes = bytesOf(item);
+    if (open.length > 0 && bytes + itemBytes > bytesMax) {
+      all.push(open);
+      open = [];
+      bytes = 0;
+    }
+    open.push(item);
+    bytes += itemBytes;
   }
-  const last = all[all.length - 1];
-  last.push(
+  if (open.length > 0) all.push(open);
+  return all;
+};
+
+/** Sections of one journal block, or of several when they exceed a block. Positions and counters stand in the last one. */
+const journalSections = (content: Pick<CommitContent, "positions" | "state" | "timers" | "meta">): Section[][] => {
+  const sections: Section[] = [
+    ...slices(content.state, stateChangeBytes, sectionBytesMax).map((part) => ({
+      type: commitSection.state,
+      bytes: encodeState(part),
+    })),
+    ...slices(content.timers, timerChangeBytes, sectionBytesMax).map((part) => ({
+      type: commitSection.timers,
+      bytes: encodeTimers(part),
+    })),
     { type: commitSection.positions, bytes: encodePositions(content.positions) },
     { type: commitSection.meta, bytes: encodeMeta(content.meta) },
-  );
-  return all;
+  ];
+  const blocks = slices(sections, ({ bytes }) => 16 + bytes.byteLength, journalBlockBytesMax);
+  // A block with positions but without counters would set the counters back.
+  const last = blocks[blocks.length - 1];
+  const before = blocks[blocks.length - 2];
+  if (last.length === 1 && before) last.unshift(before.pop() as Section);
+  return blocks.filter((block) => block.length > 0);
 };
 
 /** Packs the whole state of a task as snapshot blocks that follow commit `journalSequence`. */
@@ -197,27 +210,3 @@ export const packSnapshot = (
 
 /** Streams that every task may write. */
 export const failureStreams = [systemStreams.rejected, systemStreams.deadLetters] as const;
-
-/** Bytes as text when they are UTF-8, else base64 without help from a platform. */
-export const payloadText = (bytes: Uint8Array): { payload: string; encoding: "utf8" | "base64" } => {
-  try {
-    return { payload: new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes), encoding: "utf8" };
-  } catch {
-    const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let text = "";
-    const view = viewOf(bytes);
-    for (let at = 0; at < bytes.byteLength; at += 3) {
-      const left = bytes.byteLength - at;
-      const three =
-        (view.getUint8(at) << 16) |
-        ((left > 1 ? view.getUint8(at + 1) : 0) << 8) |
-        (left > 2 ? view.getUint8(at + 2) : 0);
-      text +=
-        digits[three >>> 18] +
-        digits[(three >>> 12) & 63] +
-        (left > 1 ? digits[(three >>> 6) & 63] : "=") +
-        (left > 2 ? digits[three & 63] : "=");
-    }
-    return { payload: text, encoding: "base64" };
-  }
-};

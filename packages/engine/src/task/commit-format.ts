@@ -69,9 +69,12 @@ export const encodePositions = (positions: readonly ChannelPosition[]): Uint8Arr
   return bytes;
 };
 
-/** Bytes that one state change takes in a STATE section. */
+/** Bytes that one state change takes in a STATE section, at most. */
 export const stateChangeBytes = (change: StateChange): number =>
   8 + change.key.length * 3 + (change.bytes?.byteLength ?? 0);
+
+/** Bytes that one timer change takes in a TIMERS section, at most. */
+export const timerChangeBytes = (change: TimerChange): number => 16 + (change.key.length + change.name.length) * 3;
 
 export const encodeState = (changes: readonly StateChange[]): Uint8Array => {
   const keys = changes.map((change) => encoder.encode(change.key));

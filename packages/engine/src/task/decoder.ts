@@ -3,14 +3,21 @@ import type { StreamDefinition, ValidationIssue } from "@headrace/sdk";
 import type { EventBlockReader } from "../block/event-reader.ts";
 import { partitionOf } from "../keys.ts";
 import { isDate, parseTime } from "../value/date.ts";
+import type { JsonDecoder } from "../value/json-decoder.ts";
 import { DecodedEvent } from "./decoded-event.ts";
-import type { TaskHost, TaskInput, TaskSpec } from "./spec.ts";
+import { describeError, isThenable } from "./failure.ts";
+import type { TaskInput, TaskSpec } from "./spec.ts";
 import { topicParams } from "./topic-params.ts";
 
 export interface Rejection {
   readonly reason: "json" | "schema";
   readonly message: string;
-  readonly issues?: readonly ValidationIssue[];
+  readonly issues?: readonly PlainIssue[];
+}
+
+interface PlainIssue {
+  readonly message: string;
+  readonly path?: readonly string[];
 }
 
 /** Decodes the events of one block; caches what repeats in it. */
@@ -18,18 +25,19 @@ export class BlockDecoder {
   readonly #reader: EventBlockReader;
   readonly #input: TaskInput;
   readonly #spec: TaskSpec;
-  readonly #host: TaskHost;
+  readonly #json: JsonDecoder;
   readonly #params: (Readonly<Record<string, string>> | undefined)[] = [];
   readonly #mine: (boolean | undefined)[] = [];
   readonly #validate: ((value: unknown) => unknown) | undefined;
   /** Why the last {@link decode} gave nothing. */
   rejection: Rejection | undefined;
 
-  constructor(reader: EventBlockReader, input: TaskInput, spec: TaskSpec, host: TaskHost) {
+  /** @param json kept by the task for each input: it knows the payloads' shape */
+  constructor(reader: EventBlockReader, input: TaskInput, spec: TaskSpec, json: JsonDecoder) {
     this.#reader = reader;
     this.#input = input;
     this.#spec = spec;
-    this.#host = host;
+    this.#json = json;
     this.#validate = input.stream.schema?.["~standard"].validate;
   }
 
@@ -47,30 +55,32 @@ export class BlockDecoder {
     let value: unknown;
     if (this.#input.decode) {
       try {
-        value = JSON.parse(this.#host.text(reader.bytes, reader.payloadStart, reader.payloadEnd));
+        value = this.#json.decode(reader.bytes, reader.payloadStart, reader.payloadEnd);
       } catch (error) {
         this.rejection = { reason: "json", message: `the payload is not JSON: ${(error as Error).message}` };
         return undefined;
       }
       if (this.#validate) {
-        const result = this.#validate(value) as {
-          value?: unknown;
-          issues?: readonly ValidationIssue[];
-          then?: unknown;
-        };
-        if (result.issues) {
-          this.rejection = {
-            reason: "schema",
-            message: describeIssues(result.issues),
-            issues: result.issues.slice(0, 20),
-          };
+        let result: unknown;
+        try {
+          result = this.#validate(value);
+        } catch (error) {
+          this.rejection = { reason: "schema", message: `the schema itself failed: ${describeError(error).message}` };
           return undefined;
         }
-        if (typeof result.then === "function") {
+        if (isThenable(result)) {
+          // Nobody waits for it, and its failure must not count as one that nobody handles.
+          result.then(undefined, () => undefined);
           this.rejection = { reason: "schema", message: "the schema checks asynchronously: use a synchronous one" };
           return undefined;
         }
-        value = result.value;
+        const checked = result as { value?: unknown; issues?: readonly ValidationIssue[] };
+        if (checked.issues) {
+          const issues = checked.issues.slice(0, issuesMax).map(plainIssue);
+          this.rejection = { reason: "schema", message: describeIssues(issues), issues };
+          return undefined;
+        }
+        value = checked.value;
       }
     } else value = reader.payload;
     const topicIndex = reader.topicIndex;
@@ -83,13 +93,18 @@ export class BlockDecoder {
   }
 }
 
-const describeIssues = (issues: readonly ValidationIssue[]): string =>
+const issuesMax = 20;
+
+/** Message and path alone: what else a library puts into an issue (the input, a cause) may not fit JSON. */
+const plainIssue = ({ message, path }: ValidationIssue): PlainIssue => ({
+  message: String(message).slice(0, 1000),
+  ...(path && { path: path.map((part) => String(typeof part === "object" ? part.key : part)) }),
+});
+
+const describeIssues = (issues: readonly PlainIssue[]): string =>
   issues
     .slice(0, 3)
-    .map((issue) => {
-      const path = issue.path?.map((part) => String(typeof part === "object" ? part.key : part)).join(".");
-      return path ? `${path}: ${issue.message}` : issue.message;
-    })
+    .map(({ message, path }) => (path?.length ? `${path.join(".")}: ${message}` : message))
     .join("; ");
 
 const eventTimeMs = (stream: StreamDefinition, value: unknown): number | undefined => {

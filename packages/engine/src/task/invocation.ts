@@ -3,6 +3,9 @@ import { HeadraceError } from "@headrace/sdk";
 import { encodeJson, type Ledger } from "./ledger.ts";
 import type { Effect, Invocation, TaskSpec } from "./spec.ts";
 
+/** Three bytes each at most, and their number is stored in 16 bits. */
+const keyLengthMax = 21_845;
+
 export class LedgerInvocation implements Invocation {
   readonly #spec: TaskSpec;
   readonly #ledger: Ledger;
@@ -53,6 +56,12 @@ export class LedgerInvocation implements Invocation {
   }
   emit(stream: string, value: unknown, key = this.key): void {
     this.#check();
+    if (typeof key !== "string" || key.length > keyLengthMax) {
+      throw new HeadraceError(
+        "HR_STATE_INVALID",
+        `the key of an emitted event is a string of at most ${keyLengthMax} characters`,
+      );
+    }
     this.#ledger.outputs.push({
       stream,
       key,
@@ -65,12 +74,16 @@ export class LedgerInvocation implements Invocation {
     this.#check();
     // Ids travel in topics, where a slash would part them.
     const id = `${this.cause}/${this.#index++}`.replaceAll("/", ":");
-    this.#ledger.effects.push({ id, key: this.key, device: this.device, effect });
+    const payload = encodeJson({ id, key: this.key, function: this.#spec.functionName, effect });
+    const device = effect.kind === "command" ? effect.device : this.device;
+    this.#ledger.effects.push({ id, kind: effect.kind, device, payload });
     return id;
   }
   setTimer(name: string, dueMs: number): void {
     this.#check();
-    this.#ledger.timers.push({ key: this.key, name, dueMs });
+    // What a device says about time may be any number; a timer is kept as whole milliseconds.
+    const wholeMs = Math.min(Math.max(0, Math.ceil(dueMs)), Number.MAX_SAFE_INTEGER);
+    this.#ledger.timers.push({ key: this.key, name, dueMs: wholeMs });
   }
   removeTimer(name: string): void {
     this.#check();

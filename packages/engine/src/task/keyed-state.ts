@@ -61,7 +61,16 @@ export class KeyedState {
 
   /** Takes the value as it is now as the key's new state. @throws HR_STATE_INVALID, with nothing changed */
   complete(cell: Cell): void {
-    const bytes = encodeValue(cell.value);
+    this.#take(cell, encodeValue(cell.value));
+  }
+
+  /** Completes all of them or, when one cannot be kept, none. @throws HR_STATE_INVALID, with nothing changed */
+  completeAll(cells: readonly Cell[]): void {
+    const encoded = cells.map((cell) => encodeValue(cell.value));
+    for (const [index, cell] of cells.entries()) this.#take(cell, encoded[index]);
+  }
+
+  #take(cell: Cell, bytes: Uint8Array): void {
     this.byteLength += bytes.byteLength - (cell.bytes?.byteLength ?? 0);
     cell.bytes = bytes;
     this.#cells.set(cell.key, cell);

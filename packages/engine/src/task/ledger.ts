@@ -1,7 +1,6 @@
 /** What invocations have asked for and no commit has taken yet. An invocation that fails is cut off by the marks taken before it. */
 import { HeadraceError } from "@headrace/sdk";
 import type { TimerChange } from "./commit-format.ts";
-import type { Effect } from "./spec.ts";
 
 export interface Output {
   readonly stream: string;
@@ -12,9 +11,11 @@ export interface Output {
 }
 export interface OwedEffect {
   readonly id: string;
-  readonly key: string;
+  readonly kind: string;
+  /** Whom it is owed to: everything of one device stays in order. */
   readonly device: string;
-  readonly effect: Effect;
+  /** Packed when it is asked for, so that what cannot be packed fails its handler and not the commit. */
+  readonly payload: Uint8Array;
 }
 
 export interface LedgerMark {
@@ -27,7 +28,7 @@ const encoder = new TextEncoder();
 const outputBytesMax = 256 * 1024;
 
 /** JSON as it goes into a derived stream; bigint becomes a number when it is safe, else text. */
-export const encodeJson = (value: unknown): Uint8Array => {
+export const encodeJson = (value: unknown, bytesMax = outputBytesMax): Uint8Array => {
   const text = JSON.stringify(value, (_name, item) => {
     if (typeof item !== "bigint") return item;
     return item >= -9007199254740991n && item <= 9007199254740991n ? Number(item) : item.toString();
@@ -35,10 +36,10 @@ export const encodeJson = (value: unknown): Uint8Array => {
   if (text === undefined)
     throw new HeadraceError("HR_STATE_INVALID", `a ${typeof value} cannot be emitted: emit plain data`);
   const bytes = encoder.encode(text);
-  if (bytes.byteLength > outputBytesMax) {
+  if (bytes.byteLength > bytesMax) {
     throw new HeadraceError(
       "HR_STATE_INVALID",
-      `an emitted value of ${bytes.byteLength} bytes exceeds the limit of ${outputBytesMax}`,
+      `an emitted value of ${bytes.byteLength} bytes exceeds the limit of ${bytesMax}`,
     );
   }
   return bytes;
@@ -59,9 +60,9 @@ export class Ledger {
   }
   /** Adds what another ledger holds: an asynchronous invocation keeps its own until it ends. */
   absorb(other: Ledger): void {
-    this.outputs.push(...other.outputs);
-    this.effects.push(...other.effects);
-    this.timers.push(...other.timers);
+    for (const output of other.outputs) this.outputs.push(output);
+    for (const effect of other.effects) this.effects.push(effect);
+    for (const timer of other.timers) this.timers.push(timer);
   }
   take(): { outputs: Output[]; effects: OwedEffect[]; timers: TimerChange[] } {
     const taken = { outputs: this.outputs, effects: this.effects, timers: this.timers };

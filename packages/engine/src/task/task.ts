@@ -6,12 +6,13 @@
  */
 import { systemStreams } from "@headrace/sdk";
 import { EventBlockReader } from "../block/event-reader.ts";
+import { JsonDecoder } from "../value/json-decoder.ts";
 import { type AsyncHost, AsyncRunner } from "./async-runner.ts";
-import { CommitBuilder, packSnapshot, payloadText } from "./commit-builder.ts";
+import { CommitBuilder, packSnapshot } from "./commit-builder.ts";
 import { type CommitMeta, decodeCommit } from "./commit-format.ts";
 import type { DecodedEvent } from "./decoded-event.ts";
 import { BlockDecoder } from "./decoder.ts";
-import { describeError, isThenable, jsonView, positionText } from "./failure.ts";
+import { describeError, failureJson, isThenable, jsonView, positionText } from "./failure.ts";
 import { LedgerInvocation } from "./invocation.ts";
 import { type Cell, KeyedState } from "./keyed-state.ts";
 import { encodeJson, Ledger, type LedgerMark } from "./ledger.ts";
@@ -39,6 +40,7 @@ export class Task implements AsyncHost {
   #builder: CommitBuilder | undefined;
   #invocation: LedgerInvocation;
   #async: AsyncRunner | undefined;
+  readonly #json: readonly JsonDecoder[];
   #batch = 0;
   #moved = false;
   /** Events consumed so far, and those whose handler failed; both part of every commit. */
@@ -50,6 +52,7 @@ export class Task implements AsyncHost {
     this.host = host;
     this.state = new KeyedState(spec.initialState);
     this.#invocation = new LedgerInvocation(spec, this.ledger);
+    this.#json = spec.inputs.map(() => new JsonDecoder(host.text));
     if (spec.asynchronous) this.#async = new AsyncRunner(this);
   }
 
@@ -104,7 +107,7 @@ export class Task implements AsyncHost {
     const { header } = reader;
     const { onEvent, initialState } = this.spec;
     const invocation = this.#invocation;
-    const decoder = new BlockDecoder(reader, input, this.spec, this.host);
+    const decoder = this.decoderOf(inputIndex, reader);
     const cells: (Cell | undefined)[] = [];
     const touched: Cell[] = [];
     const batch = ++this.#batch;
@@ -122,26 +125,32 @@ export class Task implements AsyncHost {
         continue;
       }
       let cell: Cell | undefined;
-      if (initialState) {
-        cell = cells[reader.keyIndex];
-        if (!cell?.live) {
-          cell = this.state.open(event.key);
-          cells[reader.keyIndex] = cell;
-        }
-        if (cell.batch !== batch) {
-          cell.batch = batch;
-          touched.push(cell);
-        }
-      }
       const before = careful ? this.ledger.mark() : undefined;
-      invocation.begin(event.key, event.device, nowMs, cell?.value, header.logId, header.writer, sequence);
       try {
+        if (initialState) {
+          cell = cells[reader.keyIndex];
+          if (!cell?.live) {
+            cell = this.state.open(event.key);
+            cells[reader.keyIndex] = cell;
+          }
+          if (cell.batch !== batch) {
+            cell.batch = batch;
+            touched.push(cell);
+          }
+        }
+        invocation.begin(event.key, event.device, nowMs, cell?.value, header.logId, header.writer, sequence);
         const result = onEvent(event, invocation, inputIndex);
         invocation.ended = true;
         if (isThenable(result)) {
-          this.#drop(mark, touched);
           result.then(undefined, () => undefined);
           this.#invocation = new LedgerInvocation(this.spec, this.ledger);
+          if (before) {
+            // Every event before this one is complete by itself: it stays, and only the rest is run again.
+            if (cell) this.state.restore(cell);
+            this.ledger.cut(before);
+            Positions.done(position, header.sequence, sequence);
+            this.#finish(mark, processed - 1, failed);
+          } else this.#drop(mark, touched);
           return "asynchronous";
         }
         if (cell) cell.value = invocation.state;
@@ -160,20 +169,29 @@ export class Task implements AsyncHost {
     }
     if (!careful) {
       try {
-        for (const cell of touched) this.state.complete(cell);
+        this.state.completeAll(touched);
       } catch {
         // Which event broke the state shows when each is completed by itself.
         this.#drop(mark, touched);
         return "failed";
       }
     }
-    this.applyTimers(mark);
-    this.processed += processed;
-    this.failed += failed;
+    this.#finish(mark, processed, failed);
     return "done";
   }
 
-  /** Forgets what a batch did. Keys that were completed before it stay as they were completed. */
+  #finish(mark: LedgerMark, processed: number, failed: number): void {
+    this.applyTimers(mark);
+    this.processed += processed;
+    this.failed += failed;
+    this.#moved = true;
+  }
+
+  decoderOf(inputIndex: number, reader: EventBlockReader): BlockDecoder {
+    return new BlockDecoder(reader, this.spec.inputs[inputIndex], this.spec, this.#json[inputIndex]);
+  }
+
+  /** Forgets what an optimistic batch did: its keys go back to what they were before it. */
   #drop(mark: LedgerMark, touched: readonly Cell[]): void {
     this.ledger.cut(mark);
     for (const cell of touched) this.state.restore(cell);
@@ -252,13 +270,10 @@ export class Task implements AsyncHost {
       stream: systemStreams.rejected,
       key: reader.key,
       device: reader.key,
-      payload: encodeJson({
-        stream: input.stream.name,
-        ...decoder.rejection,
-        ...payloadText(reader.payload),
-        topic: reader.topic,
-        position,
-      }),
+      payload: failureJson(
+        { stream: input.stream.name, ...decoder.rejection, topic: reader.topic, position },
+        reader.payload,
+      ),
       cause: `${this.spec.name}/${position}`,
     });
   }
@@ -271,21 +286,26 @@ export class Task implements AsyncHost {
     position: string,
     error: unknown,
   ): void {
-    const letter = {
-      function: this.spec.functionName,
-      stream: input.stream.name,
-      error: describeError(error),
-      ...payloadText(payload),
-      topic: event.topic,
-      ...(this.spec.initialState && { stateBefore: jsonView(this.state.peek(event.key) ?? this.spec.initialState()) }),
-      attempts: 1,
-      position,
-    };
+    // A handler of dead letters that fails would be given its own letter again, for ever. It is counted.
+    if (input.stream.name === systemStreams.deadLetters) return;
+    const { functionName, initialState } = this.spec;
+    const letter = failureJson(
+      {
+        function: functionName,
+        stream: input.stream.name,
+        error: describeError(error),
+        topic: event.topic,
+        attempts: 1,
+        position,
+      },
+      payload,
+      () => (initialState ? { stateBefore: jsonView(this.state.peek(event.key) ?? initialState()) } : {}),
+    );
     ledger.outputs.push({
       stream: systemStreams.deadLetters,
       key: event.key,
       device: event.device,
-      payload: encodeJson(letter),
+      payload: letter,
       cause: `${this.spec.name}/${position}`,
     });
   }

@@ -18,6 +18,8 @@ export class Timers {
 
   set(key: string, name: string, dueMs: number): void {
     const entry: Entry = { key, name, dueMs, order: ++this.#lastOrder };
+    // Behind the others, so that `all` lists timers in the order of their setting, also for the recovery.
+    this.#live.delete(Timers.#id(key, name));
     this.#live.set(Timers.#id(key, name), entry);
     this.#push(entry);
     // Timers that are moved again and again must not pile up.

@@ -167,6 +167,10 @@ export class LakeWriter {
           const covered = this.#store.manifest.position(log.info.name, state.writer) ?? state.startSequence;
           channel = { covered, read: covered, end: covered };
           log.channels.set(state.writer, channel);
+          // From its first sight on, the log must keep what no file covers.
+          this.#options.trimmable([
+            { logId: log.info.id, log: log.info.name, writer: state.writer, beforeSequence: covered },
+          ]);
         }
         channel.end = state.endSequence;
         if (channel.read < state.startSequence) {

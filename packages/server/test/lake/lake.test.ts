@@ -179,9 +179,12 @@ describe("rows", () => {
         ),
       ),
     );
-    expect(trimmable).toEqual([["stream/s/0", 1, 1000]]);
+    expect(trimmable).toEqual([
+      ["stream/s/0", 1, 1000],
+      ["stream/s/0", 2, 0],
+    ]);
     await lake.flush();
-    expect(trimmable.slice(1)).toEqual([
+    expect(trimmable.slice(2)).toEqual([
       ["stream/s/0", 1, 2000],
       ["stream/s/0", 2, 1000],
     ]);

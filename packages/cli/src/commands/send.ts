@@ -28,7 +28,7 @@ export function addSend(program: Command, { out }: Output): void {
     .description(
       "Sends an event and waits until it is durable. A JSON array is one event per element; - reads standard input.",
     )
-    .argument("<stream|topic>", "stream, or topic when it contains a slash")
+    .argument("<stream|topic>", "stream, or topic of an http() source when it contains a slash")
     .argument("<json>", "the event")
     .option("--device <id>", "device that the event is from")
     .option("--topic", "take the first argument for a topic although it has no slash")
@@ -38,7 +38,7 @@ export function addSend(program: Command, { out }: Output): void {
       "after",
       examples(
         `headrace send readings '{"temperature": 61}' --device p1`,
-        `headrace send plants/north/pumps/p1 '{"temperature": 61, "vibration": 0.2}'`,
+        `headrace send meters/m1 '[{"kWh": 1.2}, {"kWh": 1.3}]'`,
         "headrace send readings - < batch.json",
       ),
     )

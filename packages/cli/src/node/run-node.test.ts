@@ -40,13 +40,14 @@ const run = (node: FakeNode, more: Partial<RunOptions> = {}, interrupted = new A
 
 test("after its duration it waits until everything stored is processed, and sums up", async () => {
   const node = fakeNode(folder);
-  node.current.stored = 5;
+  const behind = (lagEvents: number) => node.current.tasks.map((task) => ({ ...task, lagEvents }));
+  node.current = { ...node.current, stored: 6, tasks: behind(5) };
   const { display, result } = run(node, { durationMs: 1200 });
   setTimeout(() => node.alert({ name: "hot", device: "p1", state: "raised", severity: "info", timeMs: 0 }), 100);
   setTimeout(() => {
-    node.current = { ...node.current, processed: 5 };
+    node.current = { ...node.current, processed: 5, tasks: behind(0) };
   }, 1600);
-  expect(await result).toMatchObject({ stored: 5, processed: 5, sent: 0, firstAlertSeconds: expect.any(Number) });
+  expect(await result).toMatchObject({ stored: 6, processed: 5, sent: 0, firstAlertSeconds: expect.any(Number) });
   expect(display.log).toEqual(["begin", "alert", "frame", "frame", "end"]);
   expect(node.closes).toBe(1);
 });

@@ -50,19 +50,25 @@ const sleep = (ms: number, signal?: AbortSignal): Promise<void> =>
     signal?.addEventListener("abort", done);
   });
 
-const isDrained = ({ stored, processed, tasks }: NodeStatus): boolean =>
-  processed >= stored && tasks.every(({ lagEvents }) => lagEvents === 0);
-
 const logLine = ({ level, message, function: name }: { level: string; message: string; function?: string }): string =>
   `${level.padEnd(5)} ${name === undefined ? "" : `${safe(name)}: `}${message.split("\n").map(safe).join("\n")}`;
 
-/** Waits until every function has processed everything stored; gives the last status. */
+const lagOf = ({ tasks }: NodeStatus): number => tasks.reduce((total, { lagEvents }) => total + lagEvents, 0);
+
+/**
+ * Waits until every function has processed everything stored; gives the last status. Nothing lags is asked twice: a
+ * function's output may be on its way to the next one. `processed` need not reach `stored`: a stream may have no function.
+ */
 async function drained(node: HeadraceNode, signal: AbortSignal): Promise<NodeStatus> {
   const deadline = performance.now() + drainMs;
-  for (;;) {
+  let quiet = 0;
+  for (let before = await node.status(); ; ) {
+    if (signal.aborted || quiet === 2 || performance.now() > deadline) return before;
+    await sleep(150, signal);
     const status = await node.status();
-    if (isDrained(status) || signal.aborted || performance.now() > deadline) return status;
-    await sleep(100);
+    const same = status.stored === before.stored && status.processed === before.processed;
+    quiet = same && lagOf(status) === 0 ? quiet + 1 : 0;
+    before = status;
   }
 }
 

@@ -20,6 +20,7 @@ const tag = {
   set: 11,
   date: 12,
   bytes: 13,
+  units: 14,
 } as const;
 
 const typedArrays = [
@@ -99,6 +100,22 @@ class Writer {
 
 const writer = new Writer();
 
+const putString = (value: string): void => {
+  if (value.isWellFormed()) {
+    writer.byte(tag.string);
+    writer.text(value);
+    return;
+  }
+  // UTF-8 has no half of a pair: such text is kept by its units, or it would change at the next recovery.
+  writer.byte(tag.units);
+  writer.varint(value.length);
+  for (let at = 0; at < value.length; at++) {
+    const unit = value.charCodeAt(at);
+    writer.byte(unit & 0xff);
+    writer.byte(unit >>> 8);
+  }
+};
+
 const put = (value: unknown, depth: number): void => {
   switch (typeof value) {
     case "undefined":
@@ -119,8 +136,7 @@ const put = (value: unknown, depth: number): void => {
       writer.end += 8;
       return;
     case "string":
-      writer.byte(tag.string);
-      writer.text(value);
+      putString(value);
       return;
     case "bigint":
       writer.byte(tag.bigint);
@@ -173,6 +189,7 @@ const putObject = (value: object, depth: number): void => {
     writer.byte(tag.object);
     writer.varint(keys.length);
     for (const key of keys) {
+      if (!key.isWellFormed()) throw invalid("a property name with half of a surrogate pair cannot be kept in state");
       writer.text(key);
       put((value as Record<string, unknown>)[key], depth + 1);
     }
@@ -243,6 +260,12 @@ const get = (reader: Reader): unknown => {
     }
     case tag.string:
       return reader.text();
+    case tag.units: {
+      const bytes = reader.take(reader.varint() * 2);
+      let text = "";
+      for (let at = 0; at < bytes.byteLength; at += 2) text += String.fromCharCode(bytes[at] | (bytes[at + 1] << 8));
+      return text;
+    }
     case tag.bigint:
       return BigInt(reader.text());
     case tag.array:

@@ -25,6 +25,8 @@ interface WindowState {
   /** Least difference between arrival and event time: the device's skew and the way. */
   skewMs: number | undefined;
   windows: Map<number, Window>;
+  /** Start of the newest window that was closed and is no longer kept. */
+  forgottenMs: number | undefined;
 }
 
 /** Closed windows of a key that still take late events. */
@@ -68,8 +70,10 @@ export const tumblingHandlers = (definition: WindowDefinition): TaskHandlers => 
     emit(start, window, invocation);
     invocation.removeTimer(String(start));
     const closed = [...state.windows].filter(([, candidate]) => candidate.revision > 0).map(([at]) => at);
-    for (const old of closed.sort((a, b) => a - b).slice(0, Math.max(0, closed.length - rememberedMax)))
+    for (const old of closed.sort((a, b) => a - b).slice(0, Math.max(0, closed.length - rememberedMax))) {
       state.windows.delete(old);
+      state.forgottenMs = Math.max(old, state.forgottenMs ?? old);
+    }
   };
   const newWindow = (): Window => ({
     cells: Object.fromEntries(aggregates.map(([name]) => [name, { count: 0, sum: 0, min: 0, max: 0 }])),
@@ -77,7 +81,12 @@ export const tumblingHandlers = (definition: WindowDefinition): TaskHandlers => 
   });
 
   return {
-    initialState: (): WindowState => ({ watermarkMs: 0, skewMs: undefined, windows: new Map() }),
+    initialState: (): WindowState => ({
+      watermarkMs: 0,
+      skewMs: undefined,
+      windows: new Map(),
+      forgottenMs: undefined,
+    }),
     onEvent: (event: TaskEvent, invocation) => {
       const state = invocation.state as WindowState;
       const value = event.value as Record<string, unknown>;
@@ -87,8 +96,8 @@ export const tumblingHandlers = (definition: WindowDefinition): TaskHandlers => 
       const start = Math.floor(timeMs / sizeMs) * sizeMs;
       let window = state.windows.get(start);
       if (!window) {
-        const oldest = Math.min(...state.windows.keys());
-        if (start + sizeMs + latenessMs <= state.watermarkMs && start < oldest)
+        // A window before that one may have had a result that a new one would replace with less.
+        if (state.forgottenMs !== undefined && start <= state.forgottenMs)
           throw new RangeError(`the event is late: its window ended at ${start + sizeMs} and is no longer kept`);
         window = newWindow();
         state.windows.set(start, window);

@@ -1,0 +1,111 @@
+/**
+ * The bench. A map of the files:
+ *
+ *   options.ts   the command line                      generator/  the load, in a process of its own
+ *   scenarios/   one module per scenario               sink/       a server that only acknowledges
+ *   servers/     Headrace and mosquitto under load     measure/    CPU, disk, windows, ids read back
+ *   ../apps/     the applications that Headrace runs   report/     the table
+ */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { cpus } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { BenchError, UsageError } from "./errors.ts";
+import { measureDisk } from "./measure/disk.ts";
+import { help, type Options, optionsOf, type ScenarioName } from "./options.ts";
+import { tableText } from "./report/table.ts";
+import { endToEnd } from "./scenarios/end-to-end.ts";
+import { generatorSelfTest } from "./scenarios/generator-self-test.ts";
+import { ingest } from "./scenarios/ingest.ts";
+import { lowRate } from "./scenarios/low-rate.ts";
+import { roundTrip } from "./scenarios/round-trip.ts";
+import type { Context, Machine, Report } from "./scenarios/scenario.ts";
+import { configuration, mosquittoVersion } from "./servers/mosquitto.ts";
+
+const scenarios: Record<ScenarioName, (context: Context) => Promise<Report>> = {
+  ingest,
+  "end-to-end": endToEnd,
+  "low-rate": lowRate,
+  "round-trip": roundTrip,
+  generator: generatorSelfTest,
+};
+const withMosquitto: readonly ScenarioName[] = ["ingest", "end-to-end"];
+const roundsOfResult = 3;
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+const out = (line: string): void => void process.stdout.write(`${line}\n`);
+
+function describe(machine: Machine, options: Options): void {
+  const { fileSystem, syncMs } = machine.disk;
+  out(`${machine.cores} cores (${machine.cpu}), Node ${machine.node}`);
+  out(`data on ${fileSystem}: 64 KiB written and synced in ${syncMs.p50} ms (p50), ${syncMs.p99} ms (p99)`);
+  if (withMosquitto.includes(options.scenario)) {
+    out(`mosquitto ${machine.mosquitto}: ${configuration(false).join(", ")}`);
+    out(`with persistence: ${configuration(true).slice(-3).join(", ")}`);
+  }
+  if (options.rounds < roundsOfResult) out(`only ${options.rounds} of ${roundsOfResult} rounds: a try, not a result`);
+}
+
+async function runScenario(options: Options, signal: AbortSignal): Promise<number> {
+  const root = resolve(options.data ?? fileURLToPath(new URL("../results", import.meta.url)));
+  mkdirSync(root, { recursive: true });
+  const run = mkdtempSync(join(root, "run-"));
+  const remove = (): void => rmSync(run, { recursive: true, force: true, maxRetries: 5 });
+  process.once("exit", remove);
+  const [first] = cpus();
+  const machine: Machine = {
+    cores: cpus().length,
+    cpu: first?.model ?? "unknown",
+    node: process.version,
+    mosquitto: mosquittoVersion(),
+    disk: measureDisk(run),
+  };
+  describe(machine, options);
+  let folders = 0;
+  const report = await scenarios[options.scenario]({
+    rounds: options.rounds,
+    seconds: options.seconds,
+    profileFolder: options.profile === undefined ? undefined : resolve(options.profile),
+    signal,
+    say,
+    folder: () => {
+      folders += 1;
+      const path = join(run, String(folders));
+      mkdirSync(path);
+      return {
+        path,
+        [Symbol.asyncDispose]: async () => rmSync(path, { recursive: true, force: true, maxRetries: 5 }),
+      };
+    },
+  });
+  out("");
+  out(tableText(report.table));
+  for (const note of report.notes) out(note);
+  for (const failure of report.failures) say(`FAILED: ${failure}`);
+  if (options.json) out(JSON.stringify({ ...report.result, machine }));
+  return report.failures.length === 0 ? 0 : 1;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const interrupted = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    // The first ends the run cleanly, the second at once; servers and folders go with both.
+    process.on(name, () => (interrupted.signal.aborted ? process.exit(130) : interrupted.abort()));
+  }
+  try {
+    const options = optionsOf(args);
+    if (options === "help") {
+      process.stdout.write(help);
+      return 0;
+    }
+    return await runScenario(options, interrupted.signal);
+  } catch (error) {
+    if (interrupted.signal.aborted) return 130;
+    if (error instanceof UsageError) say(error.message);
+    else if (error instanceof BenchError) say(`bench: ${error.message}`);
+    else throw error;
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { InternedString } from "@headrace/engine";
 import {
   type ConnectRequest,
+  decodePublishProperties,
   type EncodedPublish,
   encodeAcknowledgement,
   MqttError,
@@ -29,6 +30,7 @@ import type { GatewayLimits } from "./limits.ts";
 import type { Authenticate, Authentication, Authorize } from "./policy.ts";
 import type { Retained } from "./retained.ts";
 import type { Route, Router } from "./routes.ts";
+import { SequenceReader } from "./sequence-reader.ts";
 import { SocketWriter } from "./socket-writer.ts";
 import { Key } from "./stream-state.ts";
 import { type Delivery, deliveryOf, type Receiver } from "./subscribers.ts";
@@ -61,6 +63,7 @@ export class Connection implements GroupMember, Receiver, Watched {
   readonly #writer: SocketWriter;
   readonly #memo: TopicMemo<Route>;
   readonly #acks = new AckBuffer();
+  readonly #sequence = new SequenceReader();
   readonly #verdicts = new Map<Route, string>();
   #lastRoute: Route | undefined;
   #lastVerdict = allowed;
@@ -184,6 +187,11 @@ export class Connection implements GroupMember, Receiver, Watched {
 
   #onPublish(view: PublishView): void {
     const session = this.#session;
+    const { propertiesStart, propertiesEnd } = view;
+    const isNumbered =
+      propertiesEnd > propertiesStart && this.#sequence.read(view.buffer, propertiesStart, propertiesEnd);
+    // What has been read need not be decoded; subscribers get the properties all the same, below.
+    if (isNumbered) view.propertiesEnd = propertiesStart;
     const code = session.onPublish(view);
     if (code !== 0) {
       this.#run(session.fail(new MqttError(code, "PUBLISH was refused")));
@@ -203,7 +211,10 @@ export class Connection implements GroupMember, Receiver, Watched {
       return;
     }
     const qos = view.qos === 0 ? 0 : 1;
-    const sent = view.propertiesEnd === view.propertiesStart ? undefined : session.publishProperties;
+    let sent = view.propertiesEnd === propertiesStart ? undefined : session.publishProperties;
+    if (isNumbered && (view.retain || this.#shared.fanOut.wants(route))) {
+      sent = decodePublishProperties(view.buffer, propertiesStart, propertiesEnd);
+    }
     // A view without Buffer's methods: its `subarray` is several times cheaper, and the block builder takes one per payload.
     if (view.buffer !== this.#viewed) {
       this.#viewed = view.buffer;
@@ -221,6 +232,8 @@ export class Connection implements GroupMember, Receiver, Watched {
       view.payloadStart,
       view.payloadEnd,
       sent,
+      isNumbered ? this.#sequence.epoch : -1,
+      isNumbered ? this.#sequence.sequence : -1,
     );
     if (answer >= 0x80)
       this.#refuse(

@@ -5,8 +5,8 @@ import { promisify } from "node:util";
 import { packetTypes, reasonCodes } from "@headrace/mqtt";
 import mqtt from "mqtt";
 import { describe, expect, test } from "vitest";
-import { RawClient } from "./raw-client.ts";
-import { startTestNode, streamOf } from "./test-node.ts";
+import { startTestNode, streamOf } from "../../test/gateway-node.ts";
+import { RawClient } from "../../test/raw-client.ts";
 
 const run = promisify(execFile);
 const hasMosquitto = existsSync("/usr/bin/mosquitto_pub");

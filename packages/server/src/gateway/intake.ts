@@ -11,8 +11,6 @@ import type { Retained } from "./retained.ts";
 import type { Route } from "./routes.ts";
 import { Key } from "./stream-state.ts";
 
-const plain: Envelope = { properties: undefined, deviceEpoch: -1, deviceSequence: -1, userProperties: undefined };
-
 export class Intake {
   readonly #ingest: Ingest;
   readonly #fanOut: FanOut;
@@ -29,7 +27,7 @@ export class Intake {
   /**
    * Takes a message whose topic the policy allows; answers 0, or the reason code of a refusal (0x80 and above). A QoS 1 message is
    * part of the open group then, or repeats one that is or was: it is acknowledged with the group.
-   * @param sent undefined when the message has no properties
+   * @param sent undefined when the message has no properties, or only the device's sequence, which is then given
    */
   take(
     route: Route,
@@ -43,16 +41,20 @@ export class Intake {
     start: number,
     end: number,
     sent: PublishProperties | undefined,
+    deviceEpoch = -1,
+    deviceSequence = -1,
   ): number {
     const targets = qos === 0 ? route.targets : route.durableTargets;
-    let envelope = plain;
+    let envelope: Envelope | undefined;
     if (sent !== undefined) {
       const read = envelopeOf(sent);
       if (typeof read === "string") return reasonCodes.payloadFormatInvalid;
       envelope = read;
+      deviceEpoch = read.deviceEpoch;
+      deviceSequence = read.deviceSequence;
     }
     if (retain && !this.#retained.hasRoom(route.topic, end - start)) return reasonCodes.quotaExceeded;
-    const { properties, deviceEpoch, deviceSequence } = envelope;
+    const properties = envelope?.properties;
     const flags = qos | (retain ? recordFlag.retain : 0) | (duplicate ? recordFlag.duplicate : 0);
     let isNew = targets.length === 0;
     for (const target of targets) {
@@ -104,7 +106,7 @@ export class Intake {
   }
 }
 
-const headerKey = (envelope: Envelope, name: string): Key | undefined => {
-  const value = envelope.userProperties?.find(([header]) => header === name)?.[1];
+const headerKey = (envelope: Envelope | undefined, name: string): Key | undefined => {
+  const value = envelope?.userProperties?.find(([header]) => header === name)?.[1];
   return value === undefined ? undefined : new Key(value);
 };

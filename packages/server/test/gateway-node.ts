@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EventBlockReader } from "@headrace/engine";
 import { HeadraceError, type StreamDefinition } from "@headrace/sdk";
-import { EmbeddedLog } from "../log/index.ts";
-import { blocksOf } from "./blocks.ts";
-import { type Gateway, type GatewayOptions, startGateway } from "./gateway.ts";
+import { blocksOf } from "../src/gateway/blocks.ts";
+import { type Gateway, type GatewayOptions, startGateway } from "../src/gateway/gateway.ts";
+import { EmbeddedLog } from "../src/log/index.ts";
 
 export const streamOf = (name: string, pattern: string, rest: Partial<StreamDefinition> = {}): StreamDefinition => ({
   name,

@@ -23,7 +23,7 @@ import { checksum } from "./checksum.ts";
 import { History, type Retention } from "./history.ts";
 import { recoverWal } from "./recovery.ts";
 import { segmentBytesDefault } from "./segment.ts";
-import { Wal } from "./wal.ts";
+import { groupBytesMax, Wal } from "./wal.ts";
 
 /** A part of this thread that has open blocks: asked for them when a group forms, told when they are durable. */
 export interface GroupSource {
@@ -265,16 +265,26 @@ export class EmbeddedLog implements Log {
     const next = new Map<string, number>();
     for (const header of headers) next.set(`${header.logId}/${header.writer}`, header.sequence + header.recordCount);
     const admitted: Pending[] = [];
-    for (const append of this.#pending) {
+    let groupBytes = 0;
+    for (const block of blocks) groupBytes += block.byteLength;
+    const pending = this.#pending;
+    this.#pending = [];
+    for (const [index, append] of pending.entries()) {
+      // What does not fit keeps its order and goes into the next group.
+      if (groupBytes >= groupBytesMax) {
+        this.#pending = pending.slice(index);
+        this.requestFlush();
+        break;
+      }
       const refused = this.#refusal(append, next);
       if (refused) append.reject(refused);
       else {
         admitted.push(append);
         blocks.push(...append.blocks);
         headers.push(...append.headers);
+        for (const block of append.blocks) groupBytes += block.byteLength;
       }
     }
-    this.#pending = [];
     if (blocks.length > 0) this.#store(blocks, headers, involved, admitted);
   }
 
@@ -367,6 +377,7 @@ export class EmbeddedLog implements Log {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#flush();
+    while (this.#pending.length > 0) this.#flush();
     clearInterval(this.#markerTimer);
     if (this.#wal.end.offset > 0) this.#writeMarker();
     this.#closed = true;

@@ -1,6 +1,6 @@
 /** headrace dev: runs an application and reloads it when its files change. */
-import { type FSWatcher, statSync, watch } from "node:fs";
-import { dirname, relative, resolve } from "node:path";
+import { existsSync, type FSWatcher, statSync, watch } from "node:fs";
+import { dirname, resolve, sep } from "node:path";
 import type { HeadraceNode } from "@headrace/server";
 import type { Command } from "commander";
 import { linesDisplay } from "../display/display.ts";
@@ -24,19 +24,52 @@ export function isSource(path: string): boolean {
   );
 }
 
-/** Calls `changed` with the file after each burst of changes in the application's folder, one call at a time. */
-export function watchSources(app: string, dataFolder: string, changed: (file: string) => Promise<void>): FSWatcher {
-  const folder = statSync(app).isDirectory() ? app : dirname(app);
-  const data = relative(resolve(folder), resolve(dataFolder));
+/** Watches an application's files. */
+export interface SourceWatch extends Disposable {
+  /** Watches the folders of these files as well, and no others but the application's. */
+  follow(files: readonly string[]): void;
+}
+
+/**
+ * Calls `changed` with the file after each burst of changes, one call at a time. Folders are watched, not files and not whole
+ * trees: an editor that replaces a file makes a new one, which a watch on the old file (and Node's recursive watch) would not see.
+ */
+export function watchSources(app: string, changed: (file: string) => Promise<void>): SourceWatch {
+  const folder = resolve(statSync(app).isDirectory() ? app : dirname(app));
+  const watchers = new Map<string, FSWatcher>();
   let timer: NodeJS.Timeout | undefined;
   let turn: Promise<void> = Promise.resolve();
-  return watch(folder, { recursive: true }, (_event, file) => {
-    if (file === null || !isSource(file) || (data !== "" && file.startsWith(data))) return;
+
+  const notice = (file: string | null): void => {
+    if (file === null || !isSource(file)) return;
     clearTimeout(timer);
     timer = setTimeout(() => {
       turn = turn.then(() => changed(file));
     }, settleMs);
-  });
+  };
+  const follow = (files: readonly string[]): void => {
+    const wanted = new Set([folder, ...files.map((file) => dirname(resolve(file)))]);
+    for (const [path, watcher] of watchers) {
+      if (wanted.has(path)) continue;
+      watcher.close();
+      watchers.delete(path);
+    }
+    for (const path of wanted) {
+      if (watchers.has(path) || path.includes(`${sep}node_modules${sep}`) || !existsSync(path)) continue;
+      watchers.set(
+        path,
+        watch(path, (_event, file) => notice(file)),
+      );
+    }
+  };
+  follow([]);
+  return {
+    follow,
+    [Symbol.dispose]: () => {
+      clearTimeout(timer);
+      for (const watcher of watchers.values()) watcher.close();
+    },
+  };
 }
 
 export function addDev(program: Command, output: Output): void {
@@ -53,7 +86,7 @@ export function addDev(program: Command, output: Output): void {
       const display = linesDisplay(output.out);
       using interrupt = onInterrupt((text) => display.note(text));
       const { startNode } = await import("@headrace/server");
-      let watcher: FSWatcher | undefined;
+      let sources: SourceWatch | undefined;
       const reload = async (node: HeadraceNode, file: string): Promise<void> => {
         const startMs = performance.now();
         try {
@@ -63,9 +96,11 @@ export function addDev(program: Command, output: Output): void {
           reportError(error, false, output.err);
           display.note("the application before this change goes on");
         }
+        sources?.follow(node.files);
       };
       const onStarted = (node: HeadraceNode): void => {
-        watcher = watchSources(app, options.data, (file) => reload(node, file));
+        sources = watchSources(app, (file) => reload(node, file));
+        sources.follow(node.files);
         display.note("waiting for changes; Ctrl-C stops");
       };
       try {
@@ -73,7 +108,7 @@ export function addDev(program: Command, output: Output): void {
         await runNode(run, { startNode, display, interrupted: interrupt.signal, onStarted });
         display.note("stopped");
       } finally {
-        watcher?.close();
+        sources?.[Symbol.dispose]();
       }
     });
 }

@@ -8,5 +8,5 @@
  *   tail.ts         GET /v1/tail/:stream                    stream-reader.ts events of a stream by position
  *   dead-letters.ts /v1/dead-letters                        operations.ts   status, metrics, query, OpenAPI document
  */
-export { type Api, type ApiOptions, startApi } from "./api.ts";
-export { type ApiLimits, apiLimits } from "./limits.ts";
+export { type Api, startApi } from "./api.ts";
+export type { ApiLimits } from "./limits.ts";

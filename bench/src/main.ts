@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { BenchError, UsageError } from "./errors.ts";
 import { measureDisk } from "./measure/disk.ts";
 import { help, type Options, optionsOf, type ScenarioName } from "./options.ts";
+import { profileFiles, profilesText } from "./report/profile.ts";
 import { tableText } from "./report/table.ts";
 import { endToEnd } from "./scenarios/end-to-end.ts";
 import { generatorSelfTest } from "./scenarios/generator-self-test.ts";
@@ -62,10 +63,14 @@ async function runScenario(options: Options, signal: AbortSignal): Promise<numbe
   };
   describe(machine, options);
   let folders = 0;
+  const profileFolder = options.profile === undefined ? undefined : resolve(options.profile);
+  if (profileFolder !== undefined) mkdirSync(profileFolder, { recursive: true });
+  const profilesBefore = new Set(profileFolder === undefined ? [] : profileFiles(profileFolder));
   const report = await scenarios[options.scenario]({
     rounds: options.rounds,
     seconds: options.seconds,
-    profileFolder: options.profile === undefined ? undefined : resolve(options.profile),
+    profileFolder,
+    answer: options.answer,
     signal,
     say,
     folder: () => {
@@ -81,6 +86,7 @@ async function runScenario(options: Options, signal: AbortSignal): Promise<numbe
   out("");
   out(tableText(report.table));
   for (const note of report.notes) out(note);
+  if (profileFolder !== undefined) out(`\n${profilesText(profileFolder, profilesBefore)}`);
   for (const failure of report.failures) say(`FAILED: ${failure}`);
   if (options.json) out(JSON.stringify({ ...report.result, machine }));
   return report.failures.length === 0 ? 0 : 1;

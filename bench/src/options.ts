@@ -11,6 +11,7 @@ export interface Options {
   readonly seconds: number | undefined;
   readonly data: string | undefined;
   readonly profile: string | undefined;
+  readonly answer: boolean;
   readonly json: boolean;
 }
 
@@ -27,7 +28,8 @@ Options
   --rounds <n>       rounds, each system in turn (default 3; fewer are a try, not a result)
   --seconds <n>      length of one measurement (default 10; end-to-end 60; low-rate and round-trip 20; generator 5)
   --data <folder>    where the data lies, on a disk (default bench/results)
-  --profile <folder> write a CPU profile of every thread of the node; nothing is killed, so nothing is read back
+  --answer           devices acknowledge their commands (low-rate, round-trip; default: they only receive them)
+  --profile <folder> write and print a CPU profile of every thread of the node; nothing is killed, so nothing is read back
   --json             the result as one JSON object in the last line
   --help             this text
 
@@ -54,6 +56,7 @@ function parse(args: readonly string[]) {
         seconds: { type: "string" },
         data: { type: "string" },
         profile: { type: "string" },
+        answer: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
@@ -78,6 +81,7 @@ export function optionsOf(args: readonly string[]): Options | "help" {
     seconds: positive("seconds", values.seconds),
     data: values.data,
     profile: values.profile,
+    answer: values.answer,
     json: values.json,
   };
 }

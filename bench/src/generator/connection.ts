@@ -4,6 +4,7 @@ import {
   decodeConnack,
   encodeConnect,
   encodePuback,
+  encodePublish,
   encodeSubscribe,
   PacketScanner,
   packetTypes,
@@ -19,6 +20,7 @@ export interface Totals {
   acknowledged: number;
   asked: number;
   commands: number;
+  repeatedCommands: number;
   open: number;
   failure: string | undefined;
   readonly ackLatency: LatencyHistogram;
@@ -27,6 +29,11 @@ export interface Totals {
 
 /** When a message was sent is remembered for so many messages of a connection. */
 const rememberedSends = 8_192;
+/** Packet identifiers of answers to commands: above those of the ring, below that of SUBSCRIBE. */
+const answerIdMin = 1_001;
+const answerIdMax = 60_000;
+const subscribeId = 65_535;
+const accepted = Buffer.from('{"ok":true}');
 const version = 4;
 const idKey = Buffer.from(`"n":`);
 // Reads are handled one after the other, each to its end, so all connections read into one buffer.
@@ -46,6 +53,7 @@ export class LoadConnection {
   readonly #totals: Totals;
   readonly #pace: Pace;
   readonly #window: number;
+  readonly #answer: boolean;
   readonly #ring: PacketRing;
   readonly #socket: Socket;
   readonly #scanner = new PacketScanner({ from: "server", version });
@@ -55,6 +63,7 @@ export class LoadConnection {
   #acknowledged = 0;
   #before = 0;
   #becameReady: () => void = () => {};
+  #answerId = answerIdMin;
   #opened = false;
   #ended = false;
 
@@ -63,6 +72,7 @@ export class LoadConnection {
     this.#totals = totals;
     this.#pace = pace;
     this.#window = options.window;
+    this.#answer = options.answer;
     const { payloadBytes, askEvery } = options;
     this.#ring = new PacketRing({ connection: index, payloadBytes, askEvery });
     this.#sentMs = options.commands ? new Float64Array(rememberedSends) : undefined;
@@ -134,7 +144,7 @@ export class LoadConnection {
 
   #subscribe(): void {
     const filters = [{ filter: `devices/${deviceOf(this.index)}/commands/+`, qos: 1 as const }];
-    this.#socket.write(encodeSubscribe({ version, packetId: 65_535, filters }));
+    this.#socket.write(encodeSubscribe({ version, packetId: subscribeId, filters }));
   }
 
   get acknowledgedIds(): AcknowledgedIds {
@@ -178,6 +188,7 @@ export class LoadConnection {
 
   #onPuback(packetId: number, nowMs: number): void {
     const place = packetId - 1;
+    if (place >= ringSize) return;
     const totals = this.#totals;
     totals.ackLatency.record(nowMs - this.#startMs[place]!);
     totals.acknowledged += 1;
@@ -197,15 +208,32 @@ export class LoadConnection {
     const { buffer, payloadStart, payloadEnd, qos, packetId } = this.#scanner.publish;
     const payload = buffer.subarray(payloadStart, payloadEnd);
     const at = payload.indexOf(idKey);
+    const totals = this.#totals;
     if (at >= 0 && this.#sentMs !== undefined) {
-      const number =
-        Number.parseInt(payload.toString("latin1", at + idKey.length, at + idKey.length + 10), 10) - firstId;
-      this.#totals.roundTrip.record(nowMs - this.#sentMs[number % rememberedSends]!);
-      this.#totals.commands += 1;
+      const digits = at + idKey.length;
+      const number = Number.parseInt(payload.toString("latin1", digits, digits + 10), 10) - firstId;
+      const sentMs = this.#sentMs[number % rememberedSends]!;
+      if (sentMs === 0) totals.repeatedCommands += 1;
+      else {
+        totals.roundTrip.record(nowMs - sentMs);
+        totals.commands += 1;
+        this.#sentMs[number % rememberedSends] = 0;
+      }
     }
     if (qos === 0) return;
     const puback = Buffer.allocUnsafe(pubackBytes);
     encodePuback(puback, 0, packetId);
-    this.#socket.write(puback);
+    if (!this.#answer) {
+      this.#socket.write(puback);
+      return;
+    }
+    this.#socket.write(Buffer.concat([puback, this.#acceptance(payload)]));
+  }
+
+  #acceptance(command: Buffer): Uint8Array {
+    const { id } = JSON.parse(command.toString()) as { id: string };
+    this.#answerId = this.#answerId === answerIdMax ? answerIdMin : this.#answerId + 1;
+    const topic = Buffer.from(`devices/${deviceOf(this.index)}/commands/${id}/ack`);
+    return encodePublish({ version, topic, payload: accepted, qos: 1, packetId: this.#answerId });
   }
 }

@@ -8,6 +8,8 @@ export interface GeneratorOptions {
   readonly payloadBytes: number;
   /** Every connection subscribes to the commands of its device and measures from publish to command. */
   readonly commands: boolean;
+  /** Devices acknowledge their commands, each with a message of its own. */
+  readonly answer: boolean;
   /** One message in so many asks for a command; 0: none. */
   readonly askEvery: number;
 }
@@ -34,9 +36,10 @@ export interface Sample {
   readonly sent: number;
   readonly acknowledged: number;
   readonly inFlight: number;
-  /** Messages that asked for a command, and commands that came. */
+  /** Messages that asked for a command, commands that came for the first time, and those that came again. */
   readonly asked: number;
   readonly commands: number;
+  readonly repeatedCommands: number;
   readonly ackLatencyMs: Percentiles;
   readonly roundTripMs: Percentiles;
   /** CPU seconds of the generator process since its start. */

@@ -28,7 +28,7 @@ export async function echoRound(context: Context, options: EchoOptions): Promise
   const node = { application: "echo" as const, dataFolder: folder.path };
   const { profileFolder } = context;
   await using server = await startHeadrace({ ...node, ...(profileFolder !== undefined && { profileFolder }) });
-  const load = { connections, window, payloadBytes: 120, commands: true, askEvery };
+  const load = { connections, window, payloadBytes: 120, commands: true, answer: context.answer, askEvery };
   await using generator = await Generator.start({ ...load, port: server.mqttPort });
   await generator.load({ kind: "paced", rate, burst: 1 });
   await sleep(warmUpMs * 2, undefined, { signal: context.signal });
@@ -37,12 +37,16 @@ export async function echoRound(context: Context, options: EchoOptions): Promise
   // Commands on their way when nothing is sent any more.
   await generator.load({ kind: "idle" });
   await sleep(lateCommandsMs, undefined, { signal: context.signal });
-  const { asked, commands } = await generator.sample();
+  const { asked, commands, repeatedCommands } = await generator.sample();
   await generator.load({ kind: "paced", rate, burst: 1 });
   await sleep(500, undefined, { signal: context.signal });
   const survived = await killAndReadBack(context, server, generator, node);
   return {
-    ...resultOf(measured, survived?.lost ?? null, { doubled: survived?.doubled ?? 0, missing: asked - commands }),
+    ...resultOf(measured, survived?.lost ?? null, {
+      doubled: survived?.doubled ?? 0,
+      missing: asked - commands,
+      repeatedCommands,
+    }),
     roundTripMs: { p50: round(p50, 2), p99: round(p99, 2) },
   };
 }

@@ -43,6 +43,7 @@ export async function lowRate(context: Context): Promise<Report> {
       scenario: "low-rate",
       rounds: context.rounds,
       seconds,
+      answered: context.answer,
       headrace,
       headraceCommandPerMessage: everyMessage,
       peers: {},

@@ -13,6 +13,7 @@ export const manyInFlight: Omit<GeneratorOptions, "port"> = {
   window: 50,
   payloadBytes: 120,
   commands: false,
+  answer: false,
   askEvery: 0,
 };
 /** Until code is compiled and buffers have grown. */

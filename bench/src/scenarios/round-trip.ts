@@ -32,6 +32,7 @@ export async function roundTrip(context: Context): Promise<Report> {
       scenario: "round-trip",
       rounds: context.rounds,
       seconds,
+      answered: context.answer,
       roundTripMs,
       headrace: byRate.at(-1)![1],
       headraceByRate: Object.fromEntries(byRate.map(([rate, result]) => [String(rate), result])),

@@ -9,6 +9,8 @@ export interface Context {
   readonly seconds: number | undefined;
   /** Profiles of the node's threads go there, and nothing is killed. */
   readonly profileFolder: string | undefined;
+  /** Devices acknowledge their commands. */
+  readonly answer: boolean;
   readonly signal: AbortSignal;
   /** Progress, for people. */
   say(line: string): void;

@@ -1,0 +1,2 @@
+/** The test kit under the package that users install: `import { testApp } from "headrace/testkit"`. */
+export * from "@headrace/testkit";

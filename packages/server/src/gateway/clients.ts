@@ -1,9 +1,10 @@
 /** Client ids in use: a second connection under the same id ends the first (MQTT 5.0 §3.1.4). */
 import { randomUUID } from "node:crypto";
 import { reasonCodes } from "@headrace/mqtt";
+import type { Receiver } from "./subscribers.ts";
 
-interface Client {
-  readonly clientId: string;
+/** A connected session. */
+export interface Client extends Receiver {
   end(reasonCode: number, reason: string): void;
 }
 
@@ -16,6 +17,10 @@ export class Clients {
 
   get count(): number {
     return this.#byId.size;
+  }
+
+  get(clientId: string): Client | undefined {
+    return this.#byId.get(clientId);
   }
 
   newId(): string {

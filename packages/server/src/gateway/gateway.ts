@@ -1,26 +1,20 @@
-/** The gateway of one thread: listener, intake, fan-out and the streams that they feed. */
-import { type PublishProperties, reasonCodes, utf8 } from "@headrace/mqtt";
-import { HeadraceError, type StreamDefinition, systemStreams } from "@headrace/sdk";
+/** The gateway as the rest of the node sees it: one thread together with the log, or several beside it. */
+import type { PublishProperties } from "@headrace/mqtt";
+import { HeadraceError, type StreamDefinition } from "@headrace/sdk";
 import type { SubmittedEvent } from "../control.ts";
 import type { EmbeddedLog } from "../log/index.ts";
+import { acceptConnections, assemble, drain } from "./assemble.ts";
 import { blocksOf } from "./blocks.ts";
-import { Clients } from "./clients.ts";
-import { Connection, type Shared } from "./connection.ts";
-import { FanOut, receivePolicy } from "./fan-out.ts";
+import type { Shared } from "./connection.ts";
 import { FanOutMessage } from "./fan-out-message.ts";
+import { startThreads, type Threads } from "./gateway-threads.ts";
 import { Idempotency } from "./idempotency.ts";
 import { Ingest } from "./ingest.ts";
-import { Intake } from "./intake.ts";
-import { KeepAlive } from "./keep-alive.ts";
 import { defaultLimits, type GatewayLimits } from "./limits.ts";
-import { MarksLog } from "./marks-log.ts";
-import { listen } from "./mqtt-listener.ts";
 import { BuilderPool, PartitionWriter } from "./partition-writer.ts";
 import { type Authenticate, type Authorize, anonymous, openPolicy } from "./policy.ts";
-import { Marks } from "./repeats.ts";
-import { Retained } from "./retained.ts";
-import { Router } from "./routes.ts";
-import { StreamState } from "./stream-state.ts";
+import { OwnRetainedLog } from "./retained.ts";
+import { SourceStreams } from "./source-streams.ts";
 import { Submissions } from "./submit.ts";
 
 export interface GatewayOptions {
@@ -78,184 +72,102 @@ export interface Gateway {
   close(options?: { deadlineMs?: number }): Promise<void>;
 }
 
-const dayMs = 86_400_000;
-const mqttStream: StreamDefinition = {
-  name: systemStreams.mqtt,
-  sources: [],
-  partitions: 1,
-  retain: { ageMs: dayMs },
-  kind: "source",
-  system: true,
-  columns: [],
-  table: false,
-};
-
-/** Starts the gateway with the log in the same thread. @throws HR_PORT_IN_USE */
+/** Starts the gateway. @throws HR_PORT_IN_USE naming host and port */
 export const startGateway = async (options: GatewayOptions): Promise<Gateway> => {
   const { log } = options;
-  const nowMs = options.nowMs ?? Date.now;
   const limits = { ...defaultLimits, ...options.limits };
-  const authorize = options.authorize ?? openPolicy;
-  const ingest = new Ingest(log, limits.waitingBytesMax);
-  const pool = new BuilderPool();
-  const router = new Router();
-  const states = new Map<string, StreamState>();
-  const writers = new Map<string, PartitionWriter>();
-  const marks = new Map<string, { marks: Marks; log: MarksLog }>();
-
-  const openWriter = async (name: string, role: "stream" | "control"): Promise<PartitionWriter> => {
-    const known = writers.get(name);
-    if (known) return known;
-    const { id: logId } = await log.open(name, role);
-    const channel = { logId, writer: 0 };
-    const writer = new PartitionWriter(
-      { ...channel, epoch: await log.fence(channel), sequence: log.endSequence(channel) },
-      pool,
-      ingest,
+  const nowMs = options.nowMs ?? Date.now;
+  const count = options.gateways ?? 1;
+  if (count > 1 && (options.authorize || options.authenticate)) {
+    // Functions do not travel between threads; a policy for them has to be data or a module.
+    throw new HeadraceError(
+      "HR_BAD_REQUEST",
+      "several gateway threads know the open policy only: use gateways: 1 with a policy",
     );
-    writers.set(name, writer);
-    return writer;
+  }
+  const pool = new BuilderPool();
+  const ingest = new Ingest(log, limits.waitingBytesMax);
+  const streams = new SourceStreams(log, pool, ingest);
+  const readyListeners = new Set<(device: string) => void>();
+  const onReady = (device: string): void => {
+    for (const listener of readyListeners) listener(device);
   };
-
-  const openMarks = async (stream: StreamDefinition): Promise<Marks> => {
-    const known = marks.get(stream.name)?.marks;
-    if (known) return known;
-    const fresh = new Marks();
-    marks.set(stream.name, { marks: fresh, log: await MarksLog.open(log, stream, fresh) });
-    return fresh;
-  };
-
-  const setStreams = async (streams: readonly StreamDefinition[]): Promise<void> => {
-    const wanted = streams.filter(({ kind }) => kind === "source");
-    if (!wanted.some(({ name }) => name === systemStreams.mqtt)) wanted.push(mqttStream);
-    const next: StreamState[] = [];
-    for (const definition of wanted) {
-      const partitions: PartitionWriter[] = [];
-      for (let partition = 0; partition < definition.partitions; partition++) {
-        partitions.push(await openWriter(`stream/${definition.name}/${partition}`, "stream"));
-      }
-      next.push(new StreamState(definition, partitions, await openMarks(definition)));
-    }
-    for (const state of next) states.set(state.definition.name, state);
-    router.setStreams(next);
-  };
-
-  await setStreams(options.streams);
-  const retainedWriter = await openWriter("retained", "control");
-  const retainedChannel = { logId: retainedWriter.logId, writer: 0 };
-  const retained = new Retained(ingest, retainedWriter, {
-    messagesMax: limits.retainedMessagesMax,
-    bytesMax: limits.retainedBytesMax,
-    trim: (before) => log.trim(retainedChannel, before),
+  const retainedChannel = { logId: (await log.open("retained", "control")).id, writer: 0 };
+  const retainedWriter = new PartitionWriter(
+    { ...retainedChannel, epoch: await log.fence(retainedChannel), sequence: log.endSequence(retainedChannel) },
+    pool,
+    ingest,
+  );
+  const shared = assemble({
+    ingest,
+    retainedLog: new OwnRetainedLog(ingest, retainedWriter, (before) => log.trim(retainedChannel, before)),
+    authorize: options.authorize ?? openPolicy,
+    authenticate: options.authenticate ?? anonymous,
+    nowMs,
+    limits,
+    onReady,
   });
+  const { router, fanOut, retained, keepAlive } = shared;
   for await (const block of blocksOf(log, retainedChannel)) retained.restore(block);
-
-  const fanOut = new FanOut(ingest, receivePolicy(authorize));
   fanOut.onRetained = (message) => retained.apply(message, nowMs());
-  const intake = new Intake({ ingest, fanOut, retained, sequencedDevicesMax: limits.sequencedDevicesMax });
-  ingest.afterGroup = (stored) => {
-    for (const known of marks.values()) {
-      known.marks.settle(stored);
-      if (stored) known.log.afterGroup();
-    }
-    retained.compact(stored);
-  };
+  router.setStreams(await streams.open(options.streams));
   const idempotency = await Idempotency.open(log, ingest, limits.idempotencyKeysMax);
   const submissions = new Submissions({ ingest, router, fanOut, nowMs, idempotency });
-  const keepAlive = new KeepAlive(() => performance.now());
-  const clients = new Clients();
-  const counters = { refused: 0 };
-  const readyListeners = new Set<(device: string) => void>();
-  const subscribed: Shared["subscribed"] = (filter, receiver) => {
-    const device = deviceOfCommandFilter(filter, receiver.deviceId);
-    if (device !== undefined) for (const listener of readyListeners) listener(device);
+  ingest.afterGroup = (stored) => {
+    streams.afterGroup(stored);
+    retained.compact(stored);
   };
-  const authenticate = options.authenticate ?? anonymous;
-  const shared: Shared = {
-    router,
-    ingest,
-    intake,
-    fanOut,
-    retained,
-    clients,
-    keepAlive,
-    limits,
-    authorize,
-    authenticate,
-    nowMs,
-    counters,
-    subscribed,
-  };
-  const listener = await listen({
-    host: options.host,
-    port: options.port,
-    connectionsMax: limits.connectionsMax,
-    ...(options.reusePort && { reusePort: true }),
-    onConnection: (socket) => void new Connection(socket, shared),
-  }).catch((error: unknown) => {
+  let front: Front;
+  try {
+    const { host, port } = options;
+    front =
+      count === 1
+        ? await startOwn(shared, options)
+        : await startThreads({
+            log,
+            shared,
+            count,
+            host,
+            port,
+            checks: streams.checks,
+            streamsOf: (index) => streams.channelsFor(index + 1),
+            onReady,
+            afterAppend: () => streams.afterAppend(),
+          });
+  } catch (error) {
     keepAlive.close();
     throw error;
-  });
+  }
   let closing: Promise<void> | undefined;
 
   const shutDown = async (deadlineMs: number): Promise<void> => {
-    listener.stop();
-    clients.isShuttingDown = true;
-    clients.endAll(reasonCodes.serverShuttingDown, "the node is stopping");
+    await front.close(deadlineMs);
     const endMs = performance.now() + deadlineMs;
-    while ((listener.count > 0 || ingest.isBusy) && performance.now() < endMs)
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    listener.destroy();
+    while (ingest.isBusy && performance.now() < endMs) await new Promise((resolve) => setTimeout(resolve, 5));
     keepAlive.close();
-    await Promise.all([...marks.values()].map((known) => known.log.snapshot().catch(() => undefined)));
+    await streams.close();
   };
 
   return {
-    port: listener.port,
+    port: front.port,
     submit: (events, idempotencyKey) =>
       closing
         ? Promise.reject(new HeadraceError("HR_UNAVAILABLE", "the node is stopping"))
         : submissions.submit(events, idempotencyKey),
-    deliver: (device, topic, payload, { properties, messageExpirySeconds }) => {
-      const sent: PublishProperties = {
-        ...(properties?.responseTopic !== undefined && { responseTopic: properties.responseTopic }),
-        ...(properties?.correlationData !== undefined && { correlationData: properties.correlationData }),
-        ...(messageExpirySeconds !== undefined && { messageExpirySeconds }),
-      };
-      const message = new FanOutMessage({
-        topic,
-        topicBytes: utf8(topic),
-        payload,
-        qos: 1,
-        retain: false,
-        properties: sent,
-        publisher: undefined,
-      });
-      let reached = false;
-      for (const delivery of fanOut.subscribers.match(topic)) {
-        const isDevice =
-          delivery.receiver.deviceId === device ||
-          delivery.filters.some((filter) => filter.startsWith(`devices/${device}/`));
-        if (fanOut.deliverTo(message, delivery) && isDevice) reached = true;
-      }
-      return reached ? "sent" : "offline";
-    },
+    deliver: (...command) => deliver(shared, ...command),
     onDeviceReady: (listener) => {
       readyListeners.add(listener);
       return () => readyListeners.delete(listener);
     },
-    setStreams,
+    setStreams: async (next) => {
+      router.setStreams(await streams.open(next));
+      await front.setStreams();
+    },
     stats: () => {
-      const byStream = Object.fromEntries([...states.values()].map((state) => [state.definition.name, state.stored]));
-      const stored = Object.values(byStream).reduce((sum, count) => sum + count, 0);
-      return {
-        connections: listener.count,
-        stored,
-        repeated: ingest.repeated,
-        refused: counters.refused,
-        dropped: fanOut.dropped,
-        byStream,
-      };
+      const { connections, refused, dropped } = front.stats();
+      const { byStream, repeated } = streams.counts();
+      const stored = Object.values(byStream).reduce((sum, events) => sum + events, 0);
+      return { connections, stored, repeated: repeated + ingest.repeated, refused, dropped, byStream };
     },
     close: ({ deadlineMs = 5_000 } = {}) => {
       closing ??= shutDown(deadlineMs);
@@ -264,11 +176,39 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
   };
 };
 
-/** The device whose commands a filter asks for: the one it names, else the one that asks. */
-const deviceOfCommandFilter = (filter: string, asking: string): string | undefined => {
-  const [first, device, third] = filter.split("/");
-  if (first === "#" || (first === "devices" && device === "#")) return asking;
-  if ((first !== "devices" && first !== "+") || device === undefined) return undefined;
-  if (third !== "commands" && third !== "#" && third !== "+") return undefined;
-  return device === "+" ? asking : device;
+/** Where connections arrive. */
+type Front = Pick<Threads, "port" | "stats" | "setStreams" | "close">;
+
+const startOwn = async (shared: Shared, { host, port, reusePort }: GatewayOptions): Promise<Front> => {
+  const listener = await acceptConnections(shared, { host, port, ...(reusePort && { reusePort }) });
+  return {
+    port: listener.port,
+    stats: () => ({ connections: listener.count, refused: shared.counters.refused, dropped: shared.fanOut.dropped }),
+    setStreams: () => Promise.resolve(),
+    close: (deadlineMs) => drain(shared, listener, deadlineMs),
+  };
+};
+
+const deliver = (
+  { fanOut }: Shared,
+  device: string,
+  topic: string,
+  payload: Uint8Array,
+  { properties, messageExpirySeconds }: DeliverOptions,
+): "sent" | "offline" => {
+  const sent: PublishProperties = {
+    ...(properties?.responseTopic !== undefined && { responseTopic: properties.responseTopic }),
+    ...(properties?.correlationData !== undefined && { correlationData: properties.correlationData }),
+    ...(messageExpirySeconds !== undefined && { messageExpirySeconds }),
+  };
+  const message = new FanOutMessage({ topic, payload, qos: 1, retain: false, properties: sent, publisher: undefined });
+  let isReached = false;
+  for (const delivery of fanOut.subscribers.match(topic)) {
+    // Whoever else listens to a device's commands gets a copy, but is not the device.
+    const isDevice =
+      delivery.receiver.deviceId === device ||
+      delivery.filters.some((filter) => filter.startsWith(`devices/${device}/`));
+    if (fanOut.deliverTo(message, delivery) && isDevice) isReached = true;
+  }
+  return isReached ? "sent" : "offline";
 };

@@ -225,8 +225,8 @@ export class Ingest implements GroupSource, WriterGroup {
     if (!stored) this.#refuseOpen(members);
     this.#waitingBytes = this.#openBytes;
     this.#lastSettledMs = performance.now();
-    this.afterGroup?.(stored);
     for (const member of members) member.settled(error);
+    this.afterGroup?.(stored);
     this.#resume();
   }
 

@@ -89,15 +89,18 @@ export class Intake {
     if (isNew && (retain || this.#fanOut.wants(route))) {
       const payload = new Uint8Array(source.subarray(start, end));
       const { topic, topicBytes } = route;
-      const message = new FanOutMessage({
-        topic,
+      const message = new FanOutMessage(
+        {
+          topic,
+
+          payload,
+          qos,
+          retain,
+          properties: sent ?? {},
+          publisher: clientId,
+        },
         topicBytes,
-        payload,
-        qos,
-        retain,
-        properties: sent ?? {},
-        publisher: clientId,
-      });
+      );
       if (retain) this.#retained.store(message, arrivalMs);
       if (retain || targets.length > 0) this.#fanOut.whenDurable(message);
       else this.#fanOut.deliver(message, this.#fanOut.subscribers.of(route));

@@ -21,8 +21,8 @@ import {
 import type { StreamDefinition } from "@headrace/sdk";
 import { checksum, type EmbeddedLog } from "../log/index.ts";
 import { blocksOf } from "./blocks.ts";
+import { DeviceOf } from "./device-of.ts";
 import type { Marks } from "./repeats.ts";
-import { compilePattern, matchPattern, type TopicPattern } from "./topic-pattern.ts";
 
 /** log name → writer → sequence of the first record that the snapshot does not cover. */
 type Positions = Record<string, Record<string, number>>;
@@ -134,7 +134,7 @@ export class MarksLog {
     if (header.kind !== blockKind.events) return;
     const reader = new EventBlockReader(block, header);
     while (reader.next()) {
-      if (reader.deviceSequence >= 0)
+      if (reader.deviceSequence >= 0 && !reader.repeated)
         this.#marks.restore(devices.of(reader), reader.deviceEpoch, reader.deviceSequence);
     }
   }
@@ -206,7 +206,7 @@ export class MarksLog {
     let view = viewOf(bytes);
     let at = 0;
     for (const [device, mark] of this.#marks.entries()) {
-      if (mark.sequence < 0) continue;
+      if (mark.durableSequence < 0) continue;
       const name = encoder.encode(device);
       if (at + 14 + name.byteLength > partBytes) {
         parts.push(bytes.subarray(0, at));
@@ -214,8 +214,8 @@ export class MarksLog {
         view = viewOf(bytes);
         at = 0;
       }
-      view.setUint32(at, mark.epoch, true);
-      setUint53(view, at + 4, mark.sequence);
+      view.setUint32(at, mark.durableEpoch, true);
+      setUint53(view, at + 4, mark.durableSequence);
       view.setUint16(at + 12, name.byteLength, true);
       bytes.set(name, at + 14);
       at += 14 + name.byteLength;
@@ -229,32 +229,5 @@ export class MarksLog {
       for (const { writer } of this.#log.channels(id))
         this.#log.hold("marks", { logId: id, writer }, positions[name]?.[writer] ?? 0);
     }
-  }
-}
-
-/** Which device a stored event came from: as intake decides it (section 7 of the design), but from the envelope. */
-class DeviceOf {
-  readonly #patterns: readonly TopicPattern[];
-  readonly #isKeyed: boolean;
-  readonly #cache = new Map<string, string | undefined>();
-
-  constructor(stream: StreamDefinition) {
-    this.#patterns = stream.sources
-      .map(({ pattern }) => compilePattern(pattern))
-      .filter(({ levels }) => levels.includes(":device"));
-    this.#isKeyed = stream.key !== undefined;
-  }
-
-  of(event: EventBlockReader): string {
-    const { topic } = event;
-    if (!this.#cache.has(topic)) {
-      if (this.#cache.size > 100_000) this.#cache.clear();
-      const levels = topic.split("/");
-      this.#cache.set(
-        topic,
-        this.#patterns.map((pattern) => matchPattern(pattern, levels)?.device).find((device) => device !== undefined),
-      );
-    }
-    return this.#cache.get(topic) ?? (this.#isKeyed ? event.client : event.key);
   }
 }

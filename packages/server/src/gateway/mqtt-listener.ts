@@ -11,8 +11,8 @@ export interface Listener {
   readonly count: number;
   /** Connections that were turned away because there were too many. */
   readonly turnedAway: number;
-  /** Accepts no more. */
-  stop(): void;
+  /** Accepts no more; settles when the last connection has gone. */
+  stop(): Promise<void>;
   /** Ends what is still open. */
   destroy(): void;
 }
@@ -72,7 +72,7 @@ export const listen = async (options: ListenerOptions): Promise<Listener> => {
     get turnedAway() {
       return turnedAway;
     },
-    stop: () => void server.close(),
+    stop: () => new Promise((resolve) => server.close(() => resolve())),
     destroy: () => {
       for (const socket of sockets) socket.destroy();
     },

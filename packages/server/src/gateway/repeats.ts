@@ -1,13 +1,23 @@
 /** Repeats are recognised against a mark per device and stream: the highest (epoch, sequence) that was accepted. */
 
-/** The mark of one device. What an unsettled group changed can be taken back. */
+/** The mark of one device: what was accepted, and what of it is durable. */
 export interface DeviceMark {
   epoch: number;
   sequence: number;
-  priorEpoch: number;
-  priorSequence: number;
+  durableEpoch: number;
+  durableSequence: number;
   touched: boolean;
 }
+
+/** A mark as one append moves it. */
+export interface MarkChange {
+  readonly mark: DeviceMark;
+  readonly epoch: number;
+  readonly sequence: number;
+}
+
+const isAbove = (epoch: number, sequence: number, thanEpoch: number, thanSequence: number): boolean =>
+  epoch > thanEpoch || (epoch === thanEpoch && sequence > thanSequence);
 
 export class Marks {
   readonly #byDevice = new Map<string, DeviceMark>();
@@ -29,19 +39,17 @@ export class Marks {
   of(device: string): DeviceMark {
     let mark = this.#byDevice.get(device);
     if (!mark) {
-      mark = { epoch: -1, sequence: -1, priorEpoch: -1, priorSequence: -1, touched: false };
+      mark = { epoch: -1, sequence: -1, durableEpoch: -1, durableSequence: -1, touched: false };
       this.#byDevice.set(device, mark);
     }
     return mark;
   }
 
-  /** True when (epoch, sequence) is above the mark, which moves there; false for a repeat. */
+  /** True when (epoch, sequence) is above the mark, which moves there as part of the open group; false for a repeat. */
   pass(mark: DeviceMark, epoch: number, sequence: number): boolean {
-    if (epoch < mark.epoch || (epoch === mark.epoch && sequence <= mark.sequence)) return false;
+    if (!isAbove(epoch, sequence, mark.epoch, mark.sequence)) return false;
     if (!mark.touched) {
       mark.touched = true;
-      mark.priorEpoch = mark.epoch;
-      mark.priorSequence = mark.sequence;
       this.#touched.push(mark);
     }
     mark.epoch = epoch;
@@ -50,23 +58,62 @@ export class Marks {
     return true;
   }
 
+  /** As {@link pass}, for an append with an outcome of its own. */
+  change(mark: DeviceMark, epoch: number, sequence: number, changes: MarkChange[]): boolean {
+    if (!isAbove(epoch, sequence, mark.epoch, mark.sequence)) return false;
+    mark.epoch = epoch;
+    mark.sequence = sequence;
+    changes.push({ mark, epoch, sequence });
+    this.sequencedCount += 1;
+    return true;
+  }
+
   /** Moves a mark to what the log holds. */
   restore(device: string, epoch: number, sequence: number): void {
     const mark = this.of(device);
-    if (epoch < mark.epoch || (epoch === mark.epoch && sequence <= mark.sequence)) return;
-    mark.epoch = epoch;
-    mark.sequence = sequence;
+    if (isAbove(epoch, sequence, mark.epoch, mark.sequence)) {
+      mark.epoch = mark.durableEpoch = epoch;
+      mark.sequence = mark.durableSequence = sequence;
+    }
   }
 
-  /** Ends a group: what it changed stays when it was stored. */
+  /** Ends the open group: what it changed stays when it was stored. */
   settle(stored: boolean): void {
     if (this.#touched.length === 0) return;
     for (const mark of this.#touched) {
       mark.touched = false;
-      if (stored) continue;
-      mark.epoch = mark.priorEpoch;
-      mark.sequence = mark.priorSequence;
+      if (stored) {
+        mark.durableEpoch = mark.epoch;
+        mark.durableSequence = mark.sequence;
+      } else takeBack(mark);
     }
     this.#touched = [];
+  }
+}
+
+const takeBack = (mark: DeviceMark): void => {
+  mark.epoch = mark.durableEpoch;
+  mark.sequence = mark.durableSequence;
+};
+
+/** Ends an append with an outcome of its own. */
+export const settleChanges = (changes: readonly MarkChange[], stored: boolean): void => {
+  for (const { mark, epoch, sequence } of changes) {
+    if (!stored) takeBack(mark);
+    else if (isAbove(epoch, sequence, mark.durableEpoch, mark.durableSequence)) {
+      mark.durableEpoch = epoch;
+      mark.durableSequence = sequence;
+    }
+  }
+};
+
+/** For gateway threads, which do not check: the log thread does, as it sees the blocks of all of them. */
+export class UncheckedMarks extends Marks {
+  readonly #any: DeviceMark = { epoch: -1, sequence: -1, durableEpoch: -1, durableSequence: -1, touched: false };
+  override of(): DeviceMark {
+    return this.#any;
+  }
+  override pass(): boolean {
+    return true;
   }
 }

@@ -1,7 +1,7 @@
 /** Retained messages: the last one per topic, durable in the log `retained`, held in memory, compacted as it grows. */
 import { EventBlockReader, encodeProperties, InternedString, recordFlag } from "@headrace/engine";
-import { matchesFilter, utf8 } from "@headrace/mqtt";
-import { FanOutMessage } from "./fan-out-message.ts";
+import { matchesFilter } from "@headrace/mqtt";
+import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
 import type { Ingest } from "./ingest.ts";
 import type { PartitionWriter } from "./partition-writer.ts";
 
@@ -16,16 +16,23 @@ const overheadBytes = 64;
 const compactBytesMin = 1024 * 1024;
 const noClient = new InternedString("");
 
+/** Where retained messages are written: the log, or for a gateway thread the thread of the log. */
+export interface RetainedLog {
+  /** Takes a message for the open group. */
+  append(message: FanOutMessage, arrivalMs: number): void;
+  /** Sequence behind the last durable record. */
+  readonly sequence: number;
+  /** Says that records below a sequence are no longer needed. */
+  trim(beforeSequence: number): void;
+}
+
 export interface RetainedOptions {
   readonly messagesMax: number;
   readonly bytesMax: number;
-  /** Says that records of the log below a sequence are no longer needed. */
-  readonly trim: (beforeSequence: number) => void;
 }
 
 export class Retained {
-  readonly #ingest: Ingest;
-  readonly #writer: PartitionWriter;
+  readonly #log: RetainedLog;
   readonly #options: RetainedOptions;
   readonly #byTopic = new Map<string, Kept>();
   #bytes = 0;
@@ -34,9 +41,8 @@ export class Retained {
   #copyEnd = -1;
   #copyStart = 0;
 
-  constructor(ingest: Ingest, writer: PartitionWriter, options: RetainedOptions) {
-    this.#ingest = ingest;
-    this.#writer = writer;
+  constructor(log: RetainedLog, options: RetainedOptions) {
+    this.#log = log;
     this.#options = options;
   }
 
@@ -58,33 +64,8 @@ export class Retained {
 
   /** Writes a message into the open group; {@link apply} it when that is durable. */
   store(message: FanOutMessage, arrivalMs: number): void {
-    const topic = new InternedString(message.topic);
-    const { contentType, responseTopic, correlationData, payloadFormat, userProperties, messageExpirySeconds } =
-      message.properties;
-    const properties = encodeProperties({
-      ...(contentType !== undefined && { contentType }),
-      ...(responseTopic !== undefined && { responseTopic }),
-      ...(correlationData !== undefined && { correlationData }),
-      ...(payloadFormat !== undefined && { payloadFormat }),
-      ...(messageExpirySeconds !== undefined && { messageExpirySeconds }),
-      ...(userProperties && { userProperties }),
-    });
-    const flags = message.qos | recordFlag.retain;
     this.#logBytes += message.payload.byteLength + overheadBytes;
-    this.#ingest.append(
-      this.#writer,
-      topic,
-      topic,
-      noClient,
-      flags,
-      arrivalMs,
-      message.payload,
-      0,
-      message.payload.byteLength,
-      properties,
-      -1,
-      -1,
-    );
+    this.#log.append(message, arrivalMs);
   }
 
   /** Makes a durable message the topic's retained one; an empty payload removes it (MQTT 5.0 §3.3.1.3). */
@@ -106,7 +87,6 @@ export class Retained {
         reader.properties();
       const message = new FanOutMessage({
         topic: reader.topic,
-        topicBytes: utf8(reader.topic),
         payload: reader.payload.slice(),
         qos: reader.qos === 0 ? 0 : 1,
         retain: true,
@@ -123,6 +103,11 @@ export class Retained {
       this.#logBytes += message.payload.byteLength + overheadBytes;
       this.apply(message, reader.arrivalMs);
     }
+  }
+
+  /** Everything, for another thread's copy. */
+  all(): { message: WireMessage; arrivalMs: number }[] {
+    return [...this.#byTopic.values()].map(({ message, arrivalMs }) => ({ message: message.toWire(), arrivalMs }));
   }
 
   /** Messages whose topic matches `filter` and that have not expired. */
@@ -144,14 +129,61 @@ export class Retained {
   /** After a group, with nothing open: starts or ends a compaction. The copy follows everything that it copies, so it may be cut anywhere. */
   compact(stored: boolean): void {
     if (this.#copyEnd >= 0) {
-      if (stored && this.#writer.sequence >= this.#copyEnd) this.#options.trim(this.#copyStart);
+      if (stored && this.#log.sequence >= this.#copyEnd) this.#log.trim(this.#copyStart);
       this.#copyEnd = -1;
       return;
     }
     if (!stored || this.#logBytes < compactBytesMin || this.#logBytes < this.#bytes * 2) return;
-    this.#copyStart = this.#writer.sequence;
+    this.#copyStart = this.#log.sequence;
     this.#logBytes = 0;
     for (const { message, arrivalMs } of this.#byTopic.values()) this.store(message, arrivalMs);
     this.#copyEnd = this.#copyStart + this.#byTopic.size;
+  }
+}
+
+/** The log `retained` of this thread's log. */
+export class OwnRetainedLog implements RetainedLog {
+  readonly #ingest: Ingest;
+  readonly #writer: PartitionWriter;
+  readonly trim: (beforeSequence: number) => void;
+
+  constructor(ingest: Ingest, writer: PartitionWriter, trim: (beforeSequence: number) => void) {
+    this.#ingest = ingest;
+    this.#writer = writer;
+    this.trim = trim;
+  }
+
+  get sequence(): number {
+    return this.#writer.sequence;
+  }
+
+  append(message: FanOutMessage, arrivalMs: number): void {
+    const { payload, properties } = message;
+    const { contentType, responseTopic, correlationData, payloadFormat, userProperties, messageExpirySeconds } =
+      properties;
+    const packed = encodeProperties({
+      ...(contentType !== undefined && { contentType }),
+      ...(responseTopic !== undefined && { responseTopic }),
+      ...(correlationData !== undefined && { correlationData }),
+      ...(payloadFormat !== undefined && { payloadFormat }),
+      ...(messageExpirySeconds !== undefined && { messageExpirySeconds }),
+      ...(userProperties && { userProperties }),
+    });
+    const topic = new InternedString(message.topic);
+    const flags = message.qos | recordFlag.retain;
+    this.#ingest.append(
+      this.#writer,
+      topic,
+      topic,
+      noClient,
+      flags,
+      arrivalMs,
+      payload,
+      0,
+      payload.byteLength,
+      packed,
+      -1,
+      -1,
+    );
   }
 }

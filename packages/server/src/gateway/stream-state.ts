@@ -1,31 +1,24 @@
-/** What the gateway holds of one source stream: a writer per partition, marks, counters. */
+/** What the gateway holds of one source stream: a writer per partition and the marks of its devices. */
 import { InternedString, keyGroupOf, partitionOfGroup } from "@headrace/engine";
 import type { StreamDefinition } from "@headrace/sdk";
 import type { PartitionWriter } from "./partition-writer.ts";
 import type { Marks } from "./repeats.ts";
 
+/** What the gateway needs to know of a stream; plain data. */
+export type SourceStream = Pick<StreamDefinition, "name" | "sources" | "partitions" | "key">;
+
 export class StreamState {
-  readonly definition: StreamDefinition;
+  readonly definition: SourceStream;
   readonly partitions: readonly PartitionWriter[];
   readonly marks: Marks;
   /** Header that holds the key; undefined when the key is the device or a topic parameter. */
   readonly keyHeader: string | undefined;
-  readonly #start: number;
 
-  constructor(definition: StreamDefinition, partitions: readonly PartitionWriter[], marks: Marks) {
+  constructor(definition: SourceStream, partitions: readonly PartitionWriter[], marks: Marks) {
     this.definition = definition;
     this.partitions = partitions;
     this.marks = marks;
-    this.#start = this.#end;
     this.keyHeader = definition.key && "header" in definition.key ? definition.key.header : undefined;
-  }
-
-  get #end(): number {
-    return this.partitions.reduce((sum, writer) => sum + writer.sequence, 0);
-  }
-  /** Events stored since this start. */
-  get stored(): number {
-    return this.#end - this.#start;
   }
 
   writerOf(key: Key): PartitionWriter {

@@ -148,11 +148,10 @@ export class Submissions {
       if (isNew) stored = 1;
     }
     if (stored === 1 && route && this.#fanOut.wants(route)) {
-      const { topic, topicBytes } = route;
+      const { topic } = route;
       this.#fanOut.whenDurable(
         new FanOutMessage({
           topic,
-          topicBytes,
           payload: payload.slice(),
           qos: 1,
           retain: false,

@@ -8,6 +8,8 @@ export interface Receiver {
   readonly clientId: string;
   /** Device that the receiver is: its identity, else its client id. */
   readonly deviceId: string;
+  /** True for another thread: it asks the policy for its own sessions. */
+  readonly isThread?: boolean;
   /** False when the message was neither written nor queued. */
   receive(message: FanOutMessage, delivery: Delivery): boolean;
 }
@@ -33,6 +35,10 @@ export class Subscribers {
   readonly #tree = new SubscriptionTree<Entry>();
   readonly #entries = new Map<Receiver, Map<string, Entry>>();
 
+  /** Called when a receiver's subscription begins or ends: other threads are told. */
+  onAdded: ((receiver: Receiver, subscription: Subscription) => void) | undefined;
+  onRemoved: ((receiver: Receiver, filter: string) => void) | undefined;
+
   get count(): number {
     return this.#tree.size;
   }
@@ -44,6 +50,7 @@ export class Subscribers {
     this.#entries.set(receiver, own);
     own.set(subscription.filter, entry);
     this.#tree.add(subscription.filter, entry);
+    this.onAdded?.(receiver, subscription);
   }
 
   remove(receiver: Receiver, filter: string): void {
@@ -53,6 +60,7 @@ export class Subscribers {
     own.delete(filter);
     if (own.size === 0) this.#entries.delete(receiver);
     this.#tree.remove(filter, entry);
+    this.onRemoved?.(receiver, filter);
   }
 
   /** The receivers of a route; costs one comparison while no subscription changes. */

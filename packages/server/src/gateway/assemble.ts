@@ -1,0 +1,85 @@
+/** What every gateway thread has: intake, fan-out, sessions. */
+import { reasonCodes } from "@headrace/mqtt";
+import { Clients } from "./clients.ts";
+import { Connection, type Shared } from "./connection.ts";
+import { FanOut, receivePolicy } from "./fan-out.ts";
+import type { Ingest } from "./ingest.ts";
+import { Intake } from "./intake.ts";
+import { KeepAlive } from "./keep-alive.ts";
+import type { GatewayLimits } from "./limits.ts";
+import { type Listener, listen } from "./mqtt-listener.ts";
+import type { Authenticate, Authorize } from "./policy.ts";
+import { Retained, type RetainedLog } from "./retained.ts";
+import { Router } from "./routes.ts";
+
+export interface Parts {
+  readonly ingest: Ingest;
+  readonly retainedLog: RetainedLog;
+  readonly authorize: Authorize;
+  readonly authenticate: Authenticate;
+  readonly nowMs: () => number;
+  readonly limits: GatewayLimits;
+  /** Called with a device that has just subscribed to its commands. */
+  readonly onReady: (device: string) => void;
+}
+
+export const assemble = ({ ingest, retainedLog, authorize, authenticate, nowMs, limits, onReady }: Parts): Shared => {
+  const { retainedMessagesMax: messagesMax, retainedBytesMax: bytesMax, sequencedDevicesMax } = limits;
+  const retained = new Retained(retainedLog, { messagesMax, bytesMax });
+  const fanOut = new FanOut(ingest, receivePolicy(authorize));
+  return {
+    router: new Router(),
+    ingest,
+    intake: new Intake({ ingest, fanOut, retained, sequencedDevicesMax }),
+    fanOut,
+    retained,
+    clients: new Clients(),
+    keepAlive: new KeepAlive(() => performance.now()),
+    limits,
+    authorize,
+    authenticate,
+    nowMs,
+    counters: { refused: 0 },
+    subscribed: (filter, receiver) => {
+      const device = deviceOfCommandFilter(filter, receiver.deviceId);
+      if (device !== undefined) onReady(device);
+    },
+  };
+};
+
+/** The device whose commands a filter asks for: the one it names, else the one that asks. */
+const deviceOfCommandFilter = (filter: string, asking: string): string | undefined => {
+  const [first, device, third] = filter.split("/");
+  if (first === "#" || (first === "devices" && device === "#")) return asking;
+  if ((first !== "devices" && first !== "+") || device === undefined) return undefined;
+  if (third !== "commands" && third !== "#" && third !== "+") return undefined;
+  return device === "+" ? asking : device;
+};
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+  readonly reusePort?: boolean;
+}
+
+/** Takes connections in this thread. @throws HR_PORT_IN_USE */
+export const acceptConnections = (shared: Shared, address: Address): Promise<Listener> =>
+  listen({
+    ...address,
+    connectionsMax: shared.limits.connectionsMax,
+    onConnection: (socket) => void new Connection(socket, shared),
+  });
+
+/** Accepts no more, stores and acknowledges what was accepted, tells the clients, and closes what is open at the deadline. */
+export const drain = async (shared: Shared, listener: Listener, deadlineMs: number): Promise<void> => {
+  const { clients, ingest, keepAlive } = shared;
+  void listener.stop();
+  clients.isShuttingDown = true;
+  clients.endAll(reasonCodes.serverShuttingDown, "the node is stopping");
+  const endMs = performance.now() + deadlineMs;
+  while ((listener.count > 0 || ingest.isBusy) && performance.now() < endMs) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  listener.destroy();
+  keepAlive.close();
+};

@@ -1,0 +1,159 @@
+/** Several gateway threads on one port, seen from the thread of the log: it appends their groups, checks repeats, and joins their sessions. */
+import { Worker } from "node:worker_threads";
+import { readBlockHeader } from "@headrace/engine";
+import type { EmbeddedLog } from "../log/index.ts";
+import { openRpc, type Rpc } from "../threads/index.ts";
+import type { Shared } from "./connection.ts";
+import type { DeviceOf } from "./device-of.ts";
+import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
+import { markRepeats } from "./mark-repeats.ts";
+import { listen } from "./mqtt-listener.ts";
+import { type MarkChange, type Marks, settleChanges } from "./repeats.ts";
+import type { RetainedMessage, ThreadStart, ThreadStats, ThreadStream, ThreadSubscription } from "./thread-protocol.ts";
+import { ThreadSessions } from "./thread-sessions.ts";
+
+/** Where a stream's repeats are checked, by log id. */
+export interface RepeatCheck {
+  readonly marks: Marks;
+  devices: DeviceOf;
+  repeated: number;
+}
+
+export interface ThreadsOptions {
+  readonly log: EmbeddedLog;
+  readonly shared: Shared;
+  readonly count: number;
+  readonly host: string;
+  readonly port: number;
+  readonly checks: ReadonlyMap<number, RepeatCheck>;
+  /** The channels of thread `index`, whose writer is `index` + 1. */
+  readonly streamsOf: (index: number) => Promise<readonly ThreadStream[]>;
+  readonly onReady: (device: string) => void;
+  /** Called after each append, with its marks settled. */
+  readonly afterAppend: () => void;
+}
+
+export interface Threads {
+  readonly port: number;
+  stats(): ThreadStats;
+  setStreams(): Promise<void>;
+  close(deadlineMs: number): Promise<void>;
+}
+
+const none: ThreadStats = { connections: 0, refused: 0, dropped: 0 };
+
+export const startThreads = async (options: ThreadsOptions): Promise<Threads> => {
+  const { log, shared, count, checks } = options;
+  const { retained, fanOut, limits } = shared;
+  const stats: ThreadStats[] = Array.from({ length: count }, () => none);
+  const workers: Worker[] = [];
+  const threads: Rpc[] = [];
+
+  const storeRetained = (messages: readonly RetainedMessage[]): void => {
+    if (messages.length === 0) return;
+    const kept = messages.map(({ message, arrivalMs }) => ({ message: new FanOutMessage(message), arrivalMs }));
+    for (const { message, arrivalMs } of kept) retained.store(message, arrivalMs);
+    shared.ingest.join({
+      sealed: () => undefined,
+      settled: (error) => {
+        if (error) return;
+        for (const { message, arrivalMs } of kept) retained.apply(message, arrivalMs);
+        for (const message of messages) for (const thread of threads) thread.emit("retained", [message]);
+      },
+    });
+  };
+
+  const append = async (blocks: Uint8Array[], messages: readonly RetainedMessage[]): Promise<void> => {
+    const changes: MarkChange[] = [];
+    const repeats: [RepeatCheck, number][] = [];
+    for (const block of blocks) {
+      const check = checks.get(readBlockHeader(block).logId);
+      if (check) repeats.push([check, markRepeats(block, check.marks, check.devices, changes)]);
+    }
+    // Same turn, same group: what is retained is stored with the events or not at all.
+    storeRetained(messages);
+    if (blocks.length === 0) return;
+    try {
+      await log.append(blocks);
+    } catch (error) {
+      settleChanges(changes, false);
+      throw error;
+    }
+    settleChanges(changes, true);
+    for (const [check, repeated] of repeats) check.repeated += repeated;
+    options.afterAppend();
+  };
+
+  const file = import.meta.url.endsWith(".ts") ? "./gateway-worker.ts" : "./gateway-worker.js";
+  let isClosing = false;
+  for (let index = 0; index < count; index++) {
+    const worker = new Worker(new URL(file, import.meta.url), { name: `gateway-${index + 1}` });
+    worker.on("error", (error) => {
+      // Its clients reconnect to the threads that are left; what it had not acknowledged they send again.
+      if (!isClosing) process.emitWarning(`gateway thread ${index + 1} ended: ${error.message}`);
+    });
+    workers.push(worker);
+    threads.push(
+      openRpc(
+        worker,
+        { append },
+        {
+          publish: (message: WireMessage) => {
+            fanOut.deliver(new FanOutMessage(message), sessions.others(index, fanOut.subscribers.match(message.topic)));
+          },
+          subscribed: (asked: ThreadSubscription) => sessions.add(index, asked),
+          unsubscribed: (clientId: string, filter: string) => sessions.remove(index, clientId, filter),
+          claimed: (clientId: string) => sessions.claimed(index, clientId),
+          ready: (device: string) => options.onReady(device),
+          stats: (now: ThreadStats) => {
+            stats[index] = now;
+          },
+        },
+      ),
+    );
+  }
+  const sessions = new ThreadSessions(threads, fanOut.subscribers);
+
+  const stop = async (): Promise<void> => {
+    isClosing = true;
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  };
+
+  let port = options.port;
+  try {
+    await assertFree(options.host, port);
+    for (const [index, thread] of threads.entries()) {
+      const streams = await options.streamsOf(index);
+      const start: ThreadStart = { host: options.host, port, limits, streams, retained: retained.all() };
+      port = (await thread.call("start", [start])) as number;
+    }
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+
+  return {
+    port,
+    stats: () => ({
+      connections: stats.reduce((sum, { connections }) => sum + connections, 0),
+      refused: stats.reduce((sum, { refused }) => sum + refused, 0),
+      dropped: stats.reduce((sum, { dropped }) => sum + dropped, 0),
+    }),
+    setStreams: async () => {
+      for (const [index, thread] of threads.entries())
+        await thread.call("setStreams", [await options.streamsOf(index)]);
+    },
+    close: async (deadlineMs) => {
+      const closed = Promise.all(threads.map((thread) => thread.call("close", [deadlineMs]))).catch(() => undefined);
+      await closed;
+      await stop();
+    },
+  };
+};
+
+/** With a shared port the system lets a second node listen beside the first: found out by listening alone once. @throws HR_PORT_IN_USE */
+const assertFree = async (host: string, port: number): Promise<void> => {
+  if (port === 0) return;
+  const probe = await listen({ host, port, connectionsMax: 1, onConnection: (socket) => socket.destroy() });
+  await probe.stop();
+};

@@ -1,0 +1,105 @@
+/** A gateway thread: a listener on the shared port; groups go to the log's thread, live messages for other threads' sessions too. */
+import { parentPort } from "node:worker_threads";
+import { openRpc } from "../threads/index.ts";
+import { acceptConnections, assemble, drain } from "./assemble.ts";
+import type { Shared } from "./connection.ts";
+import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
+import { Ingest } from "./ingest.ts";
+import type { Listener } from "./mqtt-listener.ts";
+import { BuilderPool, PartitionWriter } from "./partition-writer.ts";
+import { anonymous, openPolicy } from "./policy.ts";
+import { UncheckedMarks } from "./repeats.ts";
+import { StreamState } from "./stream-state.ts";
+import type { Receiver } from "./subscribers.ts";
+import { ThreadLog } from "./thread-log.ts";
+import type { RetainedMessage, ThreadStart, ThreadStats, ThreadStream, WireDelivery } from "./thread-protocol.ts";
+
+if (!parentPort) throw new Error("a gateway thread is started by the node");
+const statsIntervalMs = 250;
+let shared: Shared | undefined;
+let listener: Listener | undefined;
+const pool = new BuilderPool();
+const writers = new Map<number, PartitionWriter>();
+
+/** All other threads' sessions: what one of them asked for goes to the log's thread, which knows them. */
+const others: Receiver = {
+  clientId: "",
+  deviceId: "",
+  isThread: true,
+  receive: (message) => {
+    rpc.emit("publish", [message.toWire()]);
+    return true;
+  },
+};
+
+const setStreams = (streams: readonly ThreadStream[]): void => {
+  const { ingest, router } = shared as Shared;
+  const states = streams.map(({ stream, channels }) => {
+    const partitions = channels.map((channel) => {
+      const writer = writers.get(channel.logId) ?? new PartitionWriter(channel, pool, ingest);
+      writers.set(channel.logId, writer);
+      return writer;
+    });
+    return new StreamState(stream, partitions, new UncheckedMarks());
+  });
+  router.setStreams(states);
+};
+
+const start = async ({ host, port, limits, streams, retained }: ThreadStart): Promise<number> => {
+  const log = new ThreadLog(rpc);
+  const ingest = new Ingest(log, limits.waitingBytesMax);
+  shared = assemble({
+    ingest,
+    retainedLog: log,
+    authorize: openPolicy,
+    authenticate: anonymous,
+    nowMs: Date.now,
+    limits,
+    onReady: (device) => rpc.emit("ready", [device]),
+  });
+  const { subscribers } = shared.fanOut;
+  subscribers.onAdded = ({ clientId, deviceId, isThread }, subscription) => {
+    if (!isThread) rpc.emit("subscribed", [{ clientId, deviceId, subscription }]);
+  };
+  subscribers.onRemoved = ({ clientId, isThread }, filter) => {
+    if (!isThread) rpc.emit("unsubscribed", [clientId, filter]);
+  };
+  shared.clients.onClaimed = (clientId) => rpc.emit("claimed", [clientId]);
+  setStreams(streams);
+  for (const { message, arrivalMs } of retained) shared.retained.apply(new FanOutMessage(message), arrivalMs);
+  listener = await acceptConnections(shared, { host, port, reusePort: true });
+  setInterval(() => rpc.emit("stats", [statsNow()]), statsIntervalMs).unref();
+  return listener.port;
+};
+
+const statsNow = (): ThreadStats => ({
+  connections: listener?.count ?? 0,
+  refused: shared?.counters.refused ?? 0,
+  dropped: shared?.fanOut.dropped ?? 0,
+});
+
+const rpc = openRpc(
+  parentPort,
+  {
+    start,
+    setStreams,
+    close: async (deadlineMs: number): Promise<ThreadStats> => {
+      if (shared && listener) await drain(shared, listener, deadlineMs);
+      return statsNow();
+    },
+  },
+  {
+    deliver: (clientId: string, message: WireMessage, delivery: WireDelivery) => {
+      const receiver = shared?.clients.get(clientId);
+      if (receiver) shared?.fanOut.deliverTo(new FanOutMessage(message), { ...delivery, receiver });
+    },
+    takeOver: (clientId: string) => shared?.clients.takeOver(clientId),
+    wanted: (filter: string, isWanted: boolean) => {
+      const subscribers = shared?.fanOut.subscribers;
+      if (isWanted) subscribers?.add(others, { filter, qos: 1, noLocal: false, retainAsPublished: true });
+      else subscribers?.remove(others, filter);
+    },
+    retained: ({ message, arrivalMs }: RetainedMessage) =>
+      shared?.retained.apply(new FanOutMessage(message), arrivalMs),
+  },
+);

@@ -1,0 +1,41 @@
+/** What the thread of the log and the gateway threads say to each other. */
+import type { Subscription } from "@headrace/mqtt";
+import type { WireMessage } from "./fan-out-message.ts";
+import type { GatewayLimits } from "./limits.ts";
+import type { WriterChannel } from "./partition-writer.ts";
+import type { SourceStream } from "./stream-state.ts";
+import type { Delivery } from "./subscribers.ts";
+
+/** A stream with the channels of one thread's writer, one per partition. */
+export interface ThreadStream {
+  readonly stream: SourceStream;
+  readonly channels: readonly WriterChannel[];
+}
+
+export interface ThreadStart {
+  readonly host: string;
+  readonly port: number;
+  readonly limits: GatewayLimits;
+  readonly streams: readonly ThreadStream[];
+  readonly retained: readonly RetainedMessage[];
+}
+
+export interface RetainedMessage {
+  readonly message: WireMessage;
+  readonly arrivalMs: number;
+}
+
+/** A session of a gateway thread, as the others know it. */
+export interface ThreadSubscription {
+  readonly clientId: string;
+  readonly deviceId: string;
+  readonly subscription: Subscription;
+}
+
+export type WireDelivery = Omit<Delivery, "receiver">;
+
+export interface ThreadStats {
+  readonly connections: number;
+  readonly refused: number;
+  readonly dropped: number;
+}

@@ -1,7 +1,7 @@
 /** The lake's thread. */
 import { type MessagePort, workerData } from "node:worker_threads";
 import { RemoteLog } from "../log/index.ts";
-import { errorToWire, openRpc } from "../threads/index.ts";
+import { errorToWire, openRpc, yieldToMessagePath } from "../threads/index.ts";
 import type { LakeStats, LakeStream, TrimmableChannel } from "./options.ts";
 import { LakeStore } from "./store.ts";
 import { LakeWriter } from "./writer.ts";
@@ -18,6 +18,7 @@ export interface WorkerData {
 }
 
 const { folder, logPort, hostPort, exitFlags, ...options } = workerData as WorkerData;
+yieldToMessagePath();
 let writer: LakeWriter | undefined;
 const log = new RemoteLog(logPort);
 const opened = (async () => {

@@ -2,13 +2,14 @@
 import { rmSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { parentPort } from "node:worker_threads";
-import { openRpc } from "../threads/index.ts";
+import { openRpc, yieldToMessagePath } from "../threads/index.ts";
 import { appendManifest } from "./history-manifest.ts";
 import { type RewriteRequest, rewriteSegment } from "./rewrite.ts";
 import { prepareSegment, segmentFile } from "./segment.ts";
 
 if (!parentPort) throw new Error("this file runs as a worker thread");
 
+yieldToMessagePath();
 openRpc(parentPort, {
   prepare: (folder: string, number: number, segmentBytes: number) => prepareSegment(folder, number, segmentBytes),
   rewrite: (request: RewriteRequest) => {

@@ -1,0 +1,16 @@
+/** Threads that may fall behind give way to the message path. */
+import { readlinkSync } from "node:fs";
+import { constants, setPriority } from "node:os";
+
+/**
+ * Lowers the scheduling priority of the calling thread, and of threads that it starts, where the system can (Linux: a thread has its
+ * own). Elsewhere nothing changes, and nothing depends on it.
+ */
+export const yieldToMessagePath = (): void => {
+  try {
+    const thread = Number(readlinkSync("/proc/thread-self").split("/").at(-1));
+    setPriority(thread, constants.priority.PRIORITY_BELOW_NORMAL);
+  } catch {
+    // Not Linux, or not allowed: the thread runs as all others.
+  }
+};

@@ -89,6 +89,8 @@ export const readBlockHeader = (bytes: Uint8Array): BlockHeader => {
   if (magic !== blockMagic) throw corrupt(`block magic is 0x${magic.toString(16)}`);
   const version = view.getUint16(4, true);
   if (version !== blockFormatVersion) throw corrupt(`block format version ${version} is unknown to this release`);
+  const headerBytes = view.getUint16(6, true);
+  if (headerBytes !== blockHeaderBytes) throw corrupt(`a block header of ${headerBytes} bytes is unknown`);
   const byteLength = view.getUint32(8, true);
   if (
     byteLength < blockHeaderBytes ||

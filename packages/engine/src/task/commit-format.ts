@@ -133,7 +133,9 @@ export const encodeMeta = (meta: CommitMeta): Uint8Array => {
 const decodePositions = (bytes: Uint8Array): ChannelPosition[] => {
   const view = viewOf(bytes);
   const positions: ChannelPosition[] = [];
+  const cut = (): Error => corrupt("the positions of a commit are cut");
   for (let at = 0; at < bytes.byteLength; ) {
+    if (at + 20 > bytes.byteLength) throw cut();
     const position: ChannelPosition = {
       logId: view.getUint32(at, true),
       writer: view.getUint32(at + 4, true),
@@ -142,16 +144,17 @@ const decodePositions = (bytes: Uint8Array): ChannelPosition[] => {
     };
     const count = view.getUint32(at + 16, true);
     at += 20;
+    if (at + count * 16 > bytes.byteLength) throw cut();
     for (let run = 0; run < count; run++, at += 16) position.runs.push([getUint53(view, at), getUint53(view, at + 8)]);
     positions.push(position);
   }
   return positions;
 };
 
-const decodeState = (bytes: Uint8Array): StateChange[] => {
+const decodeState = (bytes: Uint8Array, changes: StateChange[]): void => {
   const view = viewOf(bytes);
-  const changes: StateChange[] = [];
   for (let at = 0; at < bytes.byteLength; ) {
+    if (at + 8 > bytes.byteLength) throw corrupt("the state of a commit is cut");
     const keyEnd = at + 8 + view.getUint16(at, true);
     const end = keyEnd + view.getUint32(at + 4, true);
     if (end > bytes.byteLength) throw corrupt("the state of a commit is cut");
@@ -161,13 +164,12 @@ const decodeState = (bytes: Uint8Array): StateChange[] => {
     });
     at = end;
   }
-  return changes;
 };
 
-const decodeTimers = (bytes: Uint8Array): TimerChange[] => {
+const decodeTimers = (bytes: Uint8Array, changes: TimerChange[]): void => {
   const view = viewOf(bytes);
-  const changes: TimerChange[] = [];
   for (let at = 0; at < bytes.byteLength; ) {
+    if (at + 16 > bytes.byteLength) throw corrupt("the timers of a commit are cut");
     const keyEnd = at + 16 + view.getUint16(at, true);
     const end = keyEnd + view.getUint16(at + 2, true);
     if (end > bytes.byteLength) throw corrupt("the timers of a commit are cut");
@@ -178,22 +180,22 @@ const decodeTimers = (bytes: Uint8Array): TimerChange[] => {
     });
     at = end;
   }
-  return changes;
 };
 
-/** Reads a commit or snapshot block. */
+/** Reads a commit or snapshot block; it may have several sections of states and of timers. */
 export const decodeCommit = (block: Uint8Array): Commit => {
   const header = readBlockHeader(block);
   let positions: ChannelPosition[] = [];
-  let state: StateChange[] = [];
-  let timers: TimerChange[] = [];
+  const state: StateChange[] = [];
+  const timers: TimerChange[] = [];
   let meta: CommitMeta = { timeMs: 0, processed: 0, nextTimerMs: 0, failed: 0 };
   for (const section of readSections(block, header)) {
     const bytes = block.subarray(section.start, section.end);
     if (section.type === commitSection.positions) positions = decodePositions(bytes);
-    else if (section.type === commitSection.state) state = decodeState(bytes);
-    else if (section.type === commitSection.timers) timers = decodeTimers(bytes);
+    else if (section.type === commitSection.state) decodeState(bytes, state);
+    else if (section.type === commitSection.timers) decodeTimers(bytes, timers);
     else if (section.type === commitSection.meta) {
+      if (bytes.byteLength < 32) throw corrupt("the counters of a commit are cut");
       const view = viewOf(bytes);
       meta = {
         timeMs: getUint53(view, 0),

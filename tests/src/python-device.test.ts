@@ -42,7 +42,7 @@ const device = (id: string): Running => {
   return new Running(python, [script, "127.0.0.1", `${node.mqttPort}`, id]);
 };
 
-async function ask(id: string, within: string): Promise<void> {
+async function ask(id: string, within: Ask["within"]): Promise<void> {
   const body = JSON.stringify({ within } satisfies Ask);
   expect((await node.fetch(`/v1/events?stream=asks&device=${id}`, { method: "POST", body })).status).toBe(200);
 }

@@ -77,7 +77,8 @@ export const drain = async (shared: Shared, listener: Listener, deadlineMs: numb
   clients.isShuttingDown = true;
   clients.endAll(reasonCodes.serverShuttingDown, "the node is stopping");
   const endMs = performance.now() + deadlineMs;
-  while ((listener.count > 0 || ingest.isBusy) && performance.now() < endMs) {
+  // Sockets that never became a session are not waited for.
+  while ((clients.count > 0 || ingest.isBusy) && performance.now() < endMs) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   listener.destroy();

@@ -54,6 +54,8 @@ export interface Shared {
 
 const verdictsMax = 1_024;
 const allowed = "";
+/** How long a client may take to close its side. */
+const closeDeadlineMs = 2_000;
 
 export class Connection implements GroupMember, Receiver, Watched {
   readonly #shared: Shared;
@@ -69,6 +71,7 @@ export class Connection implements GroupMember, Receiver, Watched {
   #lastVerdict = allowed;
   #publisher!: Publisher;
   #inGroup = false;
+  #publishes = false;
   /** Chunks that arrived while intake was full or the client was being authenticated. */
   #waiting: Buffer[] = [];
   #held = false;
@@ -112,10 +115,12 @@ export class Connection implements GroupMember, Receiver, Watched {
   }
 
   get dueMs(): number {
-    return this.#lastPacketMs + (this.#connected ? this.#session.silenceMaxMs : this.#shared.limits.connectDeadlineMs);
+    const { connectDeadlineMs } = this.#shared.limits;
+    if (this.#closing) return this.#lastPacketMs + closeDeadlineMs;
+    return this.#lastPacketMs + (this.#connected ? this.#session.silenceMaxMs : connectDeadlineMs);
   }
   expired(): void {
-    if (this.#connected) this.#run(this.#session.onTick(this.#lastPacketMs, performance.now()));
+    if (this.#connected && !this.#closing) this.#run(this.#session.onTick(this.#lastPacketMs, performance.now()));
     else this.#socket.destroy();
   }
 
@@ -276,7 +281,11 @@ export class Connection implements GroupMember, Receiver, Watched {
   #joinGroup(): void {
     if (this.#inGroup) return;
     this.#inGroup = true;
-    this.#shared.ingest.join(this);
+    if (!this.#publishes) {
+      this.#publishes = true;
+      this.#shared.ingest.senders += 1;
+    }
+    this.#shared.ingest.joinSender(this);
   }
 
   // ---- acknowledgements
@@ -429,6 +438,7 @@ export class Connection implements GroupMember, Receiver, Watched {
     this.#waiting = [];
     keepAlive.remove(this);
     clients.release(this);
+    if (this.#publishes) this.#shared.ingest.senders -= 1;
     const { will, subscriptions } = this.#session.end();
     for (const { filter } of subscriptions) fanOut.subscribers.remove(this, filter);
     if (will && this.#connected && !clients.isShuttingDown) this.#publishWill(will);

@@ -92,6 +92,10 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
       // Its clients reconnect to the threads that are left; what it had not acknowledged they send again.
       if (!isClosing) process.emitWarning(`gateway thread ${index + 1} ended: ${error.message}`);
     });
+    worker.on("exit", () => {
+      stats[index] = { ...stats[index], connections: 0 };
+      if (!isClosing) sessions.drop(index);
+    });
     workers.push(worker);
     threads.push(
       openRpc(

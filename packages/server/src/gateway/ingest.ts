@@ -49,6 +49,9 @@ export class Ingest implements GroupSource, WriterGroup {
   #paused: (() => void)[] = [];
   #extra: (() => Uint8Array | undefined)[] = [];
   #inFlight = false;
+  #sendersWaiting = 0;
+  /** Connections that send messages with acknowledgement. */
+  senders = 0;
   /** Called after each group, with nothing open: maintenance that must see a quiet state. */
   afterGroup: ((stored: boolean) => void) | undefined;
   repeated = 0;
@@ -169,6 +172,13 @@ export class Ingest implements GroupSource, WriterGroup {
     this.#members.push(member);
   }
 
+  /** As {@link join}, for a connection: once every sender waits for this group, waiting longer would bring nothing. */
+  joinSender(member: GroupMember): void {
+    this.#members.push(member);
+    this.#sendersWaiting += 1;
+    if (this.#lingering && this.#sendersWaiting >= this.senders) this.#hurry();
+  }
+
   requestGroup(): void {
     if (this.#asked) return;
     this.#asked = true;
@@ -203,6 +213,7 @@ export class Ingest implements GroupSource, WriterGroup {
     this.#openBytes = 0;
     this.#lastCount = this.#count;
     this.#count = 0;
+    this.#sendersWaiting = 0;
     for (const writer of this.#sealedWriters) writer.seal(blocks, checksum);
     for (const extra of this.#extra) {
       const block = extra();

@@ -164,6 +164,8 @@ export class MarksLog {
   }
 
   async #write(): Promise<void> {
+    // Of every group that is durable by now, the marks are settled when the loop comes round.
+    await new Promise((resolve) => setImmediate(resolve));
     const end = this.#end();
     const positions: Positions = {};
     for (const { id, name } of this.#inputs) {

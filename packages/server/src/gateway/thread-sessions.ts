@@ -58,6 +58,13 @@ export class ThreadSessions {
     if (known.filters.size === 0) this.#sessions[thread].delete(clientId);
   }
 
+  /** A thread is gone, and its sessions with it. */
+  drop(thread: number): void {
+    for (const [clientId, { filters }] of [...this.#sessions[thread]]) {
+      for (const filter of [...filters]) this.remove(thread, clientId, filter);
+    }
+  }
+
   /** Receivers of a message that `thread` published and has delivered to its own sessions. */
   others(thread: number, deliveries: readonly Delivery[]): Delivery[] {
     return deliveries.filter(({ receiver }) => !(receiver instanceof ThreadSession && receiver.thread === thread));

@@ -56,6 +56,7 @@ export const decodeFrameHeader = (bytes: Uint8Array, at: number): FrameHeader | 
   if (at + frameHeaderBytes > bytes.byteLength) return undefined;
   const view = viewOf(bytes);
   if (view.getUint32(at, true) !== frameMagic || view.getUint16(at + 4, true) !== formatVersion) return undefined;
+  if (view.getUint16(at + 6, true) !== frameHeaderBytes) return undefined;
   const byteLength = view.getUint32(at + 8, true);
   if (byteLength < frameHeaderBytes || at + byteLength > bytes.byteLength) return undefined;
   return {

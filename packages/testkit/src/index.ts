@@ -1,3 +1,4 @@
+export { logConformance, type OpenLog, type Runner, testBlock } from "./log-conformance.ts";
 export { MemoryLog } from "./memory-log.ts";
 export type { TestEvent } from "./stream-view.ts";
 export { type LogEntry, TestApp, type TestAppOptions, testApp } from "./test-app.ts";

@@ -1,7 +1,7 @@
 /** What every gateway thread has: intake, fan-out, sessions. */
 import { reasonCodes } from "@headrace/mqtt";
 import { Clients } from "./clients.ts";
-import { Connection, type Shared } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import { FanOut, receivePolicy } from "./fan-out.ts";
 import type { Ingest } from "./ingest.ts";
 import { Intake } from "./intake.ts";
@@ -11,6 +11,7 @@ import { type Listener, listen } from "./mqtt-listener.ts";
 import type { Authenticate, Authorize } from "./policy.ts";
 import { Retained, type RetainedLog } from "./retained.ts";
 import { Router } from "./routes.ts";
+import type { Shared } from "./shared.ts";
 
 export interface Parts {
   readonly ingest: Ingest;

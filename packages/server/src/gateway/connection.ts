@@ -20,37 +20,16 @@ import {
 } from "@headrace/mqtt";
 import type { HeadraceError } from "@headrace/sdk";
 import { AckBuffer } from "./ack-buffer.ts";
-import type { Clients } from "./clients.ts";
-import type { FanOut } from "./fan-out.ts";
 import type { FanOutMessage } from "./fan-out-message.ts";
-import type { GroupMember, Ingest, Publisher } from "./ingest.ts";
-import type { Intake } from "./intake.ts";
-import type { KeepAlive, Watched } from "./keep-alive.ts";
-import type { GatewayLimits } from "./limits.ts";
-import type { Authenticate, Authentication, Authorize } from "./policy.ts";
-import type { Retained } from "./retained.ts";
-import type { Route, Router } from "./routes.ts";
+import type { GroupMember, Publisher } from "./ingest.ts";
+import type { Watched } from "./keep-alive.ts";
+import type { Authentication } from "./policy.ts";
+import type { Route } from "./routes.ts";
 import { SequenceReader } from "./sequence-reader.ts";
+import type { Shared } from "./shared.ts";
 import { SocketWriter } from "./socket-writer.ts";
 import { Key } from "./stream-state.ts";
 import { type Delivery, deliveryOf, type Receiver } from "./subscribers.ts";
-
-/** What all connections of a gateway share. */
-export interface Shared {
-  readonly router: Router;
-  readonly ingest: Ingest;
-  readonly intake: Intake;
-  readonly fanOut: FanOut;
-  readonly retained: Retained;
-  readonly clients: Clients;
-  readonly keepAlive: KeepAlive;
-  readonly limits: GatewayLimits;
-  readonly authorize: Authorize;
-  readonly authenticate: Authenticate;
-  readonly nowMs: () => number;
-  readonly counters: { refused: number };
-  readonly subscribed: (filter: string, receiver: Receiver) => void;
-}
 
 const verdictsMax = 1_024;
 const allowed = "";

@@ -3,12 +3,12 @@ import { Worker } from "node:worker_threads";
 import { readBlockHeader } from "@headrace/engine";
 import type { EmbeddedLog } from "../log/index.ts";
 import { openRpc, type Rpc } from "../threads/index.ts";
-import type { Shared } from "./connection.ts";
 import type { DeviceOf } from "./device-of.ts";
 import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
 import { markRepeats } from "./mark-repeats.ts";
 import { listen } from "./mqtt-listener.ts";
 import { type MarkChange, type Marks, settleChanges } from "./repeats.ts";
+import type { Shared } from "./shared.ts";
 import type { RetainedMessage, ThreadStart, ThreadStats, ThreadStream, ThreadSubscription } from "./thread-protocol.ts";
 import { ThreadSessions } from "./thread-sessions.ts";
 

@@ -2,13 +2,13 @@
 import { parentPort } from "node:worker_threads";
 import { openRpc } from "../threads/index.ts";
 import { acceptConnections, assemble, drain } from "./assemble.ts";
-import type { Shared } from "./connection.ts";
 import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
 import { Ingest } from "./ingest.ts";
 import type { Listener } from "./mqtt-listener.ts";
 import { BuilderPool, PartitionWriter } from "./partition-writer.ts";
 import { anonymous, openPolicy } from "./policy.ts";
 import { UncheckedMarks } from "./repeats.ts";
+import type { Shared } from "./shared.ts";
 import { StreamState } from "./stream-state.ts";
 import type { Receiver } from "./subscribers.ts";
 import { ThreadLog } from "./thread-log.ts";

@@ -5,7 +5,6 @@ import type { SubmittedEvent } from "../control.ts";
 import type { EmbeddedLog } from "../log/index.ts";
 import { acceptConnections, assemble, drain } from "./assemble.ts";
 import { blocksOf } from "./blocks.ts";
-import type { Shared } from "./connection.ts";
 import { FanOutMessage } from "./fan-out-message.ts";
 import { startThreads, type Threads } from "./gateway-threads.ts";
 import { Idempotency } from "./idempotency.ts";
@@ -14,6 +13,7 @@ import { defaultLimits, type GatewayLimits } from "./limits.ts";
 import { BuilderPool, PartitionWriter } from "./partition-writer.ts";
 import { type Authenticate, type Authorize, anonymous, openPolicy } from "./policy.ts";
 import { OwnRetainedLog } from "./retained.ts";
+import type { Shared } from "./shared.ts";
 import { SourceStreams } from "./source-streams.ts";
 import { Submissions } from "./submit.ts";
 

@@ -1,7 +1,6 @@
 /** Who is subscribed to what, and the list of receivers of a topic, worked out when subscriptions change. */
 import { type Subscription, SubscriptionTree } from "@headrace/mqtt";
 import type { FanOutMessage } from "./fan-out-message.ts";
-import type { Route } from "./routes.ts";
 
 /** Takes messages: a connection, or another gateway thread. */
 export interface Receiver {
@@ -24,6 +23,13 @@ export interface Delivery {
   readonly identifiers: readonly number[];
   /** The filters that match. */
   readonly filters: readonly string[];
+}
+
+/** A topic that remembers who receives it, as of a version of the subscriptions. */
+export interface DeliveryCache {
+  readonly topic: string;
+  deliveries: readonly Delivery[];
+  deliveriesVersion: number;
 }
 
 interface Entry {
@@ -64,7 +70,7 @@ export class Subscribers {
   }
 
   /** The receivers of a route; costs one comparison while no subscription changes. */
-  of(route: Route): readonly Delivery[] {
+  of(route: DeliveryCache): readonly Delivery[] {
     if (route.deliveriesVersion !== this.#tree.version) {
       route.deliveriesVersion = this.#tree.version;
       route.deliveries = this.match(route.topic);

@@ -1,0 +1,27 @@
+import type { Clients } from "./clients.ts";
+import type { FanOut } from "./fan-out.ts";
+import type { Ingest } from "./ingest.ts";
+import type { Intake } from "./intake.ts";
+import type { KeepAlive } from "./keep-alive.ts";
+import type { GatewayLimits } from "./limits.ts";
+import type { Authenticate, Authorize } from "./policy.ts";
+import type { Retained } from "./retained.ts";
+import type { Router } from "./routes.ts";
+import type { Receiver } from "./subscribers.ts";
+
+/** What all connections of a gateway share. */
+export interface Shared {
+  readonly router: Router;
+  readonly ingest: Ingest;
+  readonly intake: Intake;
+  readonly fanOut: FanOut;
+  readonly retained: Retained;
+  readonly clients: Clients;
+  readonly keepAlive: KeepAlive;
+  readonly limits: GatewayLimits;
+  readonly authorize: Authorize;
+  readonly authenticate: Authenticate;
+  readonly nowMs: () => number;
+  readonly counters: { refused: number };
+  readonly subscribed: (filter: string, receiver: Receiver) => void;
+}

@@ -2,17 +2,28 @@
  * One process per data folder. The lock is SQLite's exclusive file lock, which the kernel lifts when the process ends however it ends,
  * so there is no stale lock to judge by process ids; the id beside it is for the message only.
  */
-import { accessSync, constants, lstatSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { accessSync, constants, existsSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { HeadraceError } from "@headrace/sdk";
 
 const explain = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
+/** Not mkdir's own `recursive`: it never returns where a folder exists and says ENOENT for what is made in it (/proc, automounts). */
+const makeFolder = (folder: string): void => {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder));
+  try {
+    mkdirSync(folder, { mode: 0o750 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+};
+
 /** Takes the folder, making it if it is not there. @throws HR_DATA_FOLDER_LOCKED, HR_DATA_FOLDER_UNUSABLE */
 export const lockFolder = (folder: string): Disposable => {
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o750 });
+    makeFolder(folder);
     if (!lstatSync(folder).isDirectory()) throw new Error("it is not a folder");
     accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {

@@ -114,9 +114,14 @@ export class Running {
   }
 }
 
-/** Runs the command to its end. */
-export const headrace = (args: readonly string[], options: RunningOptions = {}): Promise<Ended> =>
-  new Running(process.execPath, [...command, ...args], options).ended;
+/** Runs the command to its end; one that finds none is ended. */
+export async function headrace(args: readonly string[], options: RunningOptions = {}): Promise<Ended> {
+  await using running = new Running(process.execPath, [...command, ...args], options);
+  const late = setTimeout(() => running.child.kill("SIGKILL"), startDeadlineMs);
+  const ended = await running.ended;
+  clearTimeout(late);
+  return ended;
+}
 
 export interface NodeOptions {
   readonly app: string;

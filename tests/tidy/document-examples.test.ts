@@ -40,7 +40,10 @@ function diagnosticsOf(files: readonly SourceFile[]): string[] {
 }
 
 test("every example of the documents compiles", { timeout: 120_000 }, () => {
-  const pages = [{ path: "README.md", text: textOf("README.md") ?? "" }, ...filesBelow("docs", (p) => p.endsWith(".md"))];
+  const pages = [
+    { path: "README.md", text: textOf("README.md") ?? "" },
+    ...filesBelow("docs", (p) => p.endsWith(".md")),
+  ];
   const examples = pages.flatMap(examplesOf);
   expect(examples.length).toBeGreaterThan(3);
   const planted = { path: "docs/planted.ts", text: 'import { app } from "headrace";\napp(1);\n' };

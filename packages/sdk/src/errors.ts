@@ -89,7 +89,6 @@ export const errorCatalogue = {
     "A state or emitted value cannot be stored.",
     "Keep plain data, Map, Set, Date, bigint and typed arrays in state, at most 64 KiB per key.",
   ),
-  HR_TASK_FAILED: entry("A task stopped.", "Read the cause; it restarts from its journal.", "safe"),
   HR_UNAVAILABLE: entry("The node cannot be reached or is stopping.", "Start it, or check --url.", { afterMs: 1000 }),
 } as const satisfies Record<string, ErrorEntry>;
 

@@ -18,7 +18,6 @@ const statusOf: Partial<Record<ErrorCode, number>> = {
   HR_QUERY_FAILED: 400,
   HR_QUERY_LIMIT: 422,
   HR_QUERY_NOT_SELECT: 400,
-  HR_TASK_FAILED: 503,
   HR_UNAVAILABLE: 503,
 };
 

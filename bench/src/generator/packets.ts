@@ -3,8 +3,8 @@
  * a packet keeps its packet identifier, and only the digits that change are written over the old ones. That is safe
  * because a place in the ring is used again only after its PUBACK, when its bytes are long sent.
  *
- * The payloads are JSON of one length, with keys, their order and values varying from packet to packet and values
- * from round to round: what a decoder learns from one message must not fit all. Each carries the number of its
+ * The payloads are JSON of one length in {@link shapes} kinds, which differ in keys and their order, mixed on every
+ * connection, and with values that vary: what a decoder learns from one message must not fit all. Each carries the number of its
  * connection, `c`, and its own, `n`: {@link firstId} for the first message of a connection, then one more each.
  */
 import { encodePublishTemplate } from "@headrace/mqtt";
@@ -81,37 +81,34 @@ export class PacketRing {
   }
 }
 
+/** Kinds of messages: which optional fields they have, and in which order all stand. */
+const shapes = Array.from({ length: 8 }, (_, shape) => {
+  const random = seededRandom(`shape-${shape}`);
+  const optional = shuffled(["rpm", "pressure", "mode", "ok", "load"], random).slice(0, shape % 3);
+  return shuffled(["c", "n", "temperature", "vibration", "note", ...optional], random);
+});
+
 function payloadText(connection: number, place: number, ask: boolean, payloadBytes: number, random: Random): string {
   const whole = (below: number): number => Math.floor(random() * below);
-  const optional = shuffled(
-    [
-      `"rpm":${whole(3000)}`,
-      `"pressure":${(random() * 10).toFixed(2)}`,
-      `"mode":"${["auto", "manual", "off"][whole(3)]}"`,
-      `"ok":${random() < 0.9}`,
-      `"load":${whole(100)}`,
-    ],
-    random,
-  );
-  const fields = [
-    `"c":${connection}`,
-    `"n":${firstId + place}`,
-    `"temperature":${10 + whole(90)}.${String(whole(10)) + String(whole(1000)).padStart(3, "0")}`,
-    `"vibration":${(random() * 2).toFixed(3)}`,
-    ...(ask ? ['"ask":true'] : []),
-  ];
-  const smallest = textOf([...fields, '"note":""'], random).length;
-  let room = payloadBytes - smallest;
+  const values: Record<string, string> = {
+    c: String(connection),
+    n: String(firstId + place),
+    temperature: `${10 + whole(90)}.${String(whole(10_000)).padStart(4, "0")}`,
+    vibration: (random() * 2).toFixed(3),
+    rpm: String(1000 + whole(3000)),
+    pressure: (random() * 10).toFixed(2),
+    mode: ['"auto"', '"manual"', '"off"'][whole(3)]!,
+    ok: String(random() < 0.9),
+    load: String(whole(100)),
+    ask: "true",
+  };
+  const names = [...shapes[(connection + place) % shapes.length]!, ...(ask ? ["ask"] : [])];
+  const textWith = (note: string): string =>
+    `{${names.map((name) => `"${name}":${name === "note" ? `"${note}"` : values[name]}`).join(",")}}`;
+  const room = payloadBytes - textWith("").length;
   if (room < 0) throw new RangeError(`${payloadBytes} bytes are too few for a payload`);
-  for (const field of optional.slice(0, 1 + whole(3))) {
-    if (field.length + 1 > room) continue;
-    fields.push(field);
-    room -= field.length + 1;
-  }
-  return textOf([...fields, `"note":"${"x".repeat(room)}"`], random);
+  return textWith("x".repeat(room));
 }
-
-const textOf = (fields: readonly string[], random: Random): string => `{${shuffled(fields, random).join(",")}}`;
 
 function shuffled<T>(items: readonly T[], random: Random): T[] {
   const order = [...items];

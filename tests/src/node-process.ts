@@ -188,10 +188,11 @@ export class NodeProcess extends Running {
     return (await (await this.fetch("/v1/status")).json()) as NodeStatus;
   }
 
-  /** The first `limit` events that a stream keeps, in the order of its log. */
+  /** The first `limit` events that a stream keeps, in the order of its log; an error when there are fewer. */
   async events<Value>(stream: string, limit: number): Promise<StoredEvent<Value>[]> {
     if (limit === 0) return [];
-    const response = await this.fetch(`/v1/tail/${stream}?from=start&limit=${limit}`);
+    const signal = AbortSignal.timeout(startDeadlineMs);
+    const response = await this.fetch(`/v1/tail/${stream}?from=start&limit=${limit}`, { signal });
     const text = await response.text();
     if (!response.ok) throw new Error(`${stream}: ${text}`);
     if (text.includes("event: ")) throw new Error(`${stream} has a gap or an error:\n${text.slice(0, 2000)}`);

@@ -2,7 +2,7 @@
 import { systemStreams } from "@headrace/sdk";
 import { describe, expect, test } from "vitest";
 import { sourceStream, TaskBench } from "../../test/task-host.ts";
-import { outboxHandlers, outboxInput, type PendingCommand, pendingCommands, raisedAlerts } from "./outbox.ts";
+import { outboxHandlers, outboxInput, type PendingCommand, pendingCommands } from "./outbox.ts";
 
 const start = () => {
   const sent: PendingCommand[] = [];
@@ -94,7 +94,7 @@ describe("alerts", () => {
     owe({ ...clear, name: "cold" }, { key: "line-1" });
     owe(clear, { key: "line-1" });
     expect(statuses(systemStreams.alerts)).toEqual(["raised", "raised", "cleared"]);
-    expect(raisedAlerts(t.task.state.peek("p1"))).toBe(1);
+    expect([...t.task.state.entries()].map(({ key }) => key)).toEqual(["line-2\u0000hot"]);
   });
 
   test("stay raised over a recovery", () => {
@@ -121,7 +121,7 @@ describe("commands", () => {
       { id, status: "sent" },
       { id, status: "acknowledged", result: { rpm: 7 } },
     ]);
-    expect([ended, t.task.timers.size, pendingCommands(t.task.state.peek("p1"))]).toEqual([[id], 0, []]);
+    expect([ended, t.task.timers.size, [...t.task.state.entries()]]).toEqual([[id], 0, []]);
   });
 
   test.each([
@@ -152,7 +152,11 @@ describe("commands", () => {
     const [first, second] = [command(1000), command(5000)];
     t.commit();
     t.recover();
-    expect(pendingCommands(t.task.state.peek("p1")).map(({ id, deadlineMs }) => [id, deadlineMs])).toEqual([
+    expect(
+      [...t.task.state.entries()]
+        .flatMap(({ key }) => pendingCommands(t.task.state.peek(key)))
+        .map(({ id, deadlineMs }) => [id, deadlineMs]),
+    ).toEqual([
       [first, 2000],
       [second, 6000],
     ]);

@@ -1,6 +1,6 @@
 /**
- * The outbox: a system task per application whose input is the effects that functions owe and what devices acknowledge. Its state, per
- * device, is which alerts are raised and which commands are pending. Commands are sent as soon as their effect is durable, at least
+ * The outbox: a system task per application whose input is the effects that functions owe and what devices acknowledge. Its state is
+ * which alerts are raised and which commands are pending, a key each. Commands are sent as soon as their effect is durable, at least
  * once, with the same id; past its deadline a command expires with an event instead of being sent.
  */
 import { systemStreams } from "@headrace/sdk";
@@ -55,7 +55,7 @@ export const outboxHandlers = (send: SendCommand, ended: CommandEnded): TaskHand
     invocation: Invocation,
   ): void => {
     const { id, name, args, device, deadlineMs } = command;
-    invocation.emit(systemStreams.commands, { id, name, args, device, deadlineMs, ...fields }, command.key);
+    invocation.emit(systemStreams.commands, { id, name, args, device, deadlineMs, ...fields }, command.key, device);
   };
   const end = (
     command: PendingCommand,
@@ -93,7 +93,7 @@ export const outboxHandlers = (send: SendCommand, ended: CommandEnded): TaskHand
       lifeCycle(command, { status: "sent" }, invocation);
       return;
     }
-    const alert = `${key}\u0000${effect.name}`;
+    const alert = alertKey(key, effect.name);
     const raised = state.alerts.get(alert);
     if (effect.kind === "alert.clear") {
       if (!raised) return;
@@ -118,11 +118,14 @@ export const outboxHandlers = (send: SendCommand, ended: CommandEnded): TaskHand
 
   const onAcknowledgement = (
     id: string,
+    device: string,
     acknowledgement: Acknowledgement,
     state: OutboxState,
     invocation: Invocation,
   ): void => {
     const command = state.pending.get(id);
+    // An answer in another device's name is none.
+    if (command && command.device !== device) return;
     // A repeat, or one that came after its command had expired: the first word counted.
     if (!command) return;
     if (acknowledgement?.ok === true) {
@@ -143,15 +146,30 @@ export const outboxHandlers = (send: SendCommand, ended: CommandEnded): TaskHand
 
   return {
     initialState: (): OutboxState => ({ alerts: new Map(), pending: new Map() }),
+    // A key per command and per alert: a device that answers nothing must not make each further command dearer.
+    stateKey: (event, input) => {
+      if (input !== outboxInput.effects) return commandIdOfTopic(event.topic);
+      const { id, key, effect } = event.value as OwedEnvelope;
+      return effect.kind === "command" ? id : alertKey(key, effect.name);
+    },
     onEvent: (event: TaskEvent, invocation, input) => {
       const state = invocation.state as OutboxState;
       if (input === outboxInput.effects) onEffect(event.value as OwedEnvelope, state, invocation);
-      else onAcknowledgement(commandIdOfTopic(event.topic), event.value as Acknowledgement, state, invocation);
+      else
+        onAcknowledgement(
+          commandIdOfTopic(event.topic),
+          event.device,
+          event.value as Acknowledgement,
+          state,
+          invocation,
+        );
+      forget(state, invocation);
     },
     onTimer: (id, _dueMs, invocation) => {
       const state = invocation.state as OutboxState;
       const command = state.pending.get(id);
       if (command) end(command, state, { status: "expired" }, invocation);
+      forget(state, invocation);
     },
   };
 };
@@ -162,5 +180,12 @@ export const pendingCommands = (state: unknown): PendingCommand[] => [
 ];
 /** Names and keys of the alerts that are raised in a device's state. */
 export const raisedAlerts = (state: unknown): number => (state as OutboxState | undefined)?.alerts.size ?? 0;
+
+const alertKey = (key: string, name: string): string => `${key}\u0000${name}`;
+
+/** A key with nothing raised and nothing pending is removed. */
+const forget = (state: OutboxState, invocation: Invocation): void => {
+  if (state.alerts.size === 0 && state.pending.size === 0) invocation.state = undefined;
+};
 
 const commandIdOfTopic = (topic: string): string => topic.split("/")[3] ?? "";

@@ -54,7 +54,7 @@ export class LedgerInvocation implements Invocation {
         `${this.#spec.functionName}: a handler used its context after it had returned`,
       );
   }
-  emit(stream: string, value: unknown, key = this.key): void {
+  emit(stream: string, value: unknown, key = this.key, device = this.device): void {
     this.#check();
     if (typeof key !== "string" || key.length > keyLengthMax) {
       throw new HeadraceError(
@@ -65,7 +65,7 @@ export class LedgerInvocation implements Invocation {
     this.#ledger.outputs.push({
       stream,
       key,
-      device: this.device,
+      device,
       payload: encodeJson(value),
       cause: `${this.cause}/${this.#index++}`,
     });

@@ -52,6 +52,11 @@ export class KeyedState {
     cell.live = true;
   }
 
+  /** A new value for a key whose value was removed a moment ago, in the same batch. */
+  renew(cell: Cell): void {
+    cell.value = this.#initial?.();
+  }
+
   /** Puts the key back to its last completed invocation; the value is made again when it is next needed. */
   restore(cell: Cell): void {
     cell.value = undefined;
@@ -61,19 +66,24 @@ export class KeyedState {
 
   /** Takes the value as it is now as the key's new state. @throws HR_STATE_INVALID, with nothing changed */
   complete(cell: Cell): void {
-    this.#take(cell, encodeValue(cell.value));
+    this.#take(cell, encodeLive(cell));
   }
 
   /** Completes all of them or, when one cannot be kept, none. @throws HR_STATE_INVALID, with nothing changed */
   completeAll(cells: readonly Cell[]): void {
-    const encoded = cells.map((cell) => encodeValue(cell.value));
+    const encoded = cells.map(encodeLive);
     for (const [index, cell] of cells.entries()) this.#take(cell, encoded[index]);
   }
 
-  #take(cell: Cell, bytes: Uint8Array): void {
-    this.byteLength += bytes.byteLength - (cell.bytes?.byteLength ?? 0);
+  #take(cell: Cell, bytes: Uint8Array | undefined): void {
+    this.byteLength += (bytes?.byteLength ?? 0) - (cell.bytes?.byteLength ?? 0);
     cell.bytes = bytes;
-    this.#cells.set(cell.key, cell);
+    if (bytes) this.#cells.set(cell.key, cell);
+    else {
+      // Removed: what comes next for this key starts anew, in a cell of its own.
+      this.#cells.delete(cell.key);
+      cell.live = false;
+    }
     if (!cell.dirty) {
       cell.dirty = true;
       this.#dirty.push(cell);
@@ -110,3 +120,7 @@ export class KeyedState {
     return bytes ? decodeValue(bytes) : undefined;
   }
 }
+
+/** The value's bytes; undefined removes the key. */
+const encodeLive = (cell: Cell): Uint8Array | undefined =>
+  cell.value === undefined ? undefined : encodeValue(cell.value);

@@ -38,11 +38,11 @@ export interface Invocation {
   readonly device: string;
   /** Processing time of this invocation. */
   readonly nowMs: number;
-  /** The key's state; undefined for a stateless task. */
+  /** The key's state; undefined for a stateless task. An operator that sets it to undefined removes the key. */
   state: unknown;
   /** Names the event that is handled: `task/log/writer/sequence`; effects and outputs add their index. */
   readonly cause: string;
-  emit(stream: string, value: unknown, key?: string): void;
+  emit(stream: string, value: unknown, key?: string, device?: string): void;
   effect(value: Effect): string;
   setTimer(name: string, dueMs: number): void;
   removeTimer(name: string): void;
@@ -70,6 +70,8 @@ export type Effect =
 export interface TaskHandlers {
   /** Makes the state of a key that has none; absent: stateless. */
   readonly initialState?: () => unknown;
+  /** The key of state and order where it is not the event's own. */
+  readonly stateKey?: (event: TaskEvent, input: number) => string;
   /** Handles one event; a thenable result makes the task asynchronous from then on. */
   readonly onEvent: (event: TaskEvent, invocation: Invocation, input: number) => unknown;
   readonly onTimer?: (name: string, dueMs: number, invocation: Invocation) => void;

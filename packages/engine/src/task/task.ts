@@ -105,7 +105,7 @@ export class Task implements AsyncHost {
   #runBatch(inputIndex: number, reader: EventBlockReader, position: ChannelPosition, careful: boolean): BatchResult {
     const input = this.spec.inputs[inputIndex];
     const { header } = reader;
-    const { onEvent, initialState } = this.spec;
+    const { onEvent, initialState, stateKey } = this.spec;
     const invocation = this.#invocation;
     const decoder = this.decoderOf(inputIndex, reader);
     const cells: (Cell | undefined)[] = [];
@@ -125,20 +125,22 @@ export class Task implements AsyncHost {
         continue;
       }
       let cell: Cell | undefined;
+      const key = stateKey ? stateKey(event, inputIndex) : event.key;
       const before = careful ? this.ledger.mark() : undefined;
       try {
         if (initialState) {
-          cell = cells[reader.keyIndex];
+          cell = stateKey ? undefined : cells[reader.keyIndex];
           if (!cell?.live) {
-            cell = this.state.open(event.key);
+            cell = this.state.open(key);
             cells[reader.keyIndex] = cell;
           }
+          if (cell.value === undefined) this.state.renew(cell);
           if (cell.batch !== batch) {
             cell.batch = batch;
             touched.push(cell);
           }
         }
-        invocation.begin(event.key, event.device, nowMs, cell?.value, header.logId, header.writer, sequence);
+        invocation.begin(key, event.device, nowMs, cell?.value, header.logId, header.writer, sequence);
         const result = onEvent(event, invocation, inputIndex);
         invocation.ended = true;
         if (isThenable(result)) {

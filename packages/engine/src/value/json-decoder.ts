@@ -1,5 +1,5 @@
 /**
- * Decodes JSON objects that look like the last one: devices send the same keys in the same order again and again. Keys are compared as bytes,
+ * Decodes JSON objects that look like recent ones: devices send the same keys in the same order again and again. Keys are compared as bytes,
  * numbers of up to 15 digits are read exactly (Clinger's fast path: both integers are representable, so one division rounds correctly),
  * and every byte is checked. Whatever is not as expected goes to JSON.parse, whose result this decoder equals in all cases;
  * a property test holds it to that.
@@ -36,11 +36,15 @@ const unexpected = Symbol("unexpected");
 const rememberedBytesMax = 24;
 /** Objects in a row that did not fit before the shape is learned anew; more with each failure, so that mixed payloads cost no learning. */
 const missesMin = 4;
+/** Shapes that are tried one after the other; a wrong one shows at its first key as a rule. */
+const shapesMax = 8;
 const missesMax = 4096;
 
 export class JsonDecoder {
   readonly #text: TextDecode;
-  #shape: Shape | undefined;
+  /** Known shapes, the one that fitted last in front: devices of several kinds share a stream. */
+  readonly #shapes: Shape[] = [];
+  readonly #values: unknown[] = [];
   #misses = 0;
   #patience = 0;
   /** Where the value that was read last ended. */
@@ -52,26 +56,37 @@ export class JsonDecoder {
 
   /** The value of `bytes[start, end)`. @throws SyntaxError as JSON.parse does */
   decode(bytes: Uint8Array, start: number, end: number): unknown {
-    if (this.#shape) {
-      const value = this.#expect(this.#shape, bytes, start, end);
-      if (value !== unexpected) {
-        this.#misses = 0;
-        return value;
+    const shapes = this.#shapes;
+    for (let index = 0; index < shapes.length; index++) {
+      const shape = shapes[index];
+      const value = this.#expect(shape, bytes, start, end);
+      if (value === unexpected) continue;
+      this.#misses = 0;
+      if (index > 0) {
+        shapes[index] = shapes[index - 1];
+        shapes[index - 1] = shape;
       }
+      return value;
     }
     const value: unknown = JSON.parse(this.#text(bytes, start, end));
-    if (this.#misses++ >= this.#patience) {
-      this.#misses = 0;
-      this.#patience = Math.min(missesMax, Math.max(missesMin, this.#patience * 2));
-      this.#shape = learn(value);
-    }
+    if (this.#misses++ >= this.#patience) this.#learn(value);
     return value;
+  }
+
+  #learn(value: unknown): void {
+    this.#misses = 0;
+    const shape = learn(value);
+    if (shape && this.#shapes.length < shapesMax) this.#shapes.unshift(shape);
+    else {
+      this.#patience = Math.min(missesMax, Math.max(missesMin, this.#patience * 2));
+      if (shape) this.#shapes[shapesMax - 1] = shape;
+    }
   }
 
   #expect(shape: Shape, bytes: Uint8Array, start: number, end: number): unknown {
     const { fields, template } = shape;
     if (bytes[start] !== 0x7b) return unexpected;
-    const object = { ...template };
+    const values = this.#values;
     let at = start + 1;
     for (let index = 0; index < fields.length; index++) {
       const field = fields[index];
@@ -88,10 +103,13 @@ export class JsonDecoder {
       while (bytes[at] === space) at++;
       const value = this.#value(field, bytes, at, end);
       if (value === unexpected) return unexpected;
-      object[field.name] = value;
+      values[index] = value;
       at = this.#at;
     }
-    return bytes[at] === 0x7d && at + 1 === end ? object : unexpected;
+    if (bytes[at] !== 0x7d || at + 1 !== end) return unexpected;
+    const object = { ...template };
+    for (let index = 0; index < fields.length; index++) object[fields[index].name] = values[index];
+    return object;
   }
 
   #value(field: Field, bytes: Uint8Array, start: number, end: number): unknown {

@@ -8,6 +8,8 @@ import type { PreparedCommit, Task } from "@headrace/engine";
 const commitsInFlightMax = 2;
 /** Asynchronous events under way above which delivery waits. */
 const pendingEventsMax = 4096;
+/** Longest work between two commits while input keeps coming. */
+const commitAfterMs = 5;
 const snapshotBytesMin = 1024 * 1024;
 
 export interface RunnerOutput {
@@ -24,6 +26,7 @@ export class TaskRunner {
   #commitAsked = false;
   #journalBytes = 0;
   #advanceToMs = 0;
+  #lastCommitMs = 0;
   latestArrivalMs = 0;
 
   constructor(task: Task, inputOf: (block: Uint8Array) => number, output: RunnerOutput) {
@@ -39,6 +42,8 @@ export class TaskRunner {
   deliver(block: Uint8Array): void {
     if (this.#waiting.length > 0 || this.task.pendingEvents > pendingEventsMax) this.#waiting.push(block);
     else this.#deliverNow(block);
+    // Under load one turn of the event loop takes in block after block: a commit must not wait for its end.
+    if (performance.now() - this.#lastCommitMs > commitAfterMs) this.#commit();
     this.#askCommit();
   }
 
@@ -85,6 +90,7 @@ export class TaskRunner {
     const urgent = !this.task.ledger.isEmpty;
     const commit = this.task.takeCommit();
     if (!commit) return;
+    this.#lastCommitMs = performance.now();
     this.#inFlight++;
     for (const block of commit.blocks) this.#journalBytes += block.byteLength;
     let snapshot: Uint8Array[] | undefined;

@@ -11,7 +11,7 @@ import { filesBelow, repositoryRoot, type SourceFile, textOf } from "./repositor
 function examplesOf({ path, text }: SourceFile): SourceFile[] {
   const blocks = [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, code]) => code as string);
   return blocks
-    .filter((code) => /from "(headrace|@headrace\/\w+)"/.test(code))
+    .filter((code) => /from "(headrace|@headrace)[/\w]*"/.test(code))
     .map((code, index) => ({ path: path.replace(/\.md$/, `.example-${index + 1}.ts`), text: code }));
 }
 

@@ -11,9 +11,11 @@ interface DeadLetter {
   readonly encoding: "utf8" | "base64";
   readonly topic: string;
   readonly position: string;
+  /** Length of the whole payload when the letter holds only its beginning. */
+  readonly payloadCutFrom?: number;
 }
 
-/** @param sequence of the dead letter in the channel of `place.writer` @throws HR_NOT_FOUND */
+/** @param sequence of the dead letter in the channel of `place.writer` @throws HR_NOT_FOUND, HR_EVENT_TOO_LARGE when the letter holds only a part of the payload */
 export const redriveDeadLetter = async (
   log: EmbeddedLog,
   gateway: { submit(events: SubmittedEvent[]): Promise<{ stored: number }> },
@@ -29,6 +31,12 @@ export const redriveDeadLetter = async (
     while (reader.next()) {
       if (reader.sequence !== sequence) continue;
       const letter = JSON.parse(Buffer.from(reader.payload).toString()) as DeadLetter;
+      if (letter.payloadCutFrom !== undefined) {
+        throw new HeadraceError(
+          "HR_EVENT_TOO_LARGE",
+          `dead letter ${sequence} holds only the beginning of a payload of ${letter.payloadCutFrom} bytes: send the event again from its source, or from stream "${letter.stream}" at ${letter.position}`,
+        );
+      }
       const event: SubmittedEvent = {
         stream: letter.stream,
         ...(letter.topic && { topic: letter.topic }),

@@ -57,7 +57,7 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
     if (log.recoveredCut)
       say({
         level: "warn",
-        message: `a torn group at the end of segment ${log.recoveredCut.segment}, byte ${log.recoveredCut.offset}, was cut; nothing in it was acknowledged`,
+        message: `a torn group at the end of segment ${log.recoveredCut.segment}, byte ${log.recoveredCut.offset}, was cut: a group that was being written when the node stopped`,
       });
 
     const deliver = (command: PendingCommand): "sent" | "offline" => {

@@ -30,7 +30,7 @@ const schema = {
     "A body is stored whole or not at all. It is split by brackets, quotes and commas; numbers, literals and what stands between",
     "the values inside an event are not checked here: such an event is stored and shows up in the stream `rejected`.",
     "`hr-epoch` and `hr-seq` let the node recognise repeats of a device (element i of an array has `hr-seq` + i); other headers",
-    "`hr-…` become headers of the event. `idempotency-key` makes a repeated request store nothing (the last 10,000 keys are kept).",
+    "`hr-…` become headers of the event. `idempotency-key` makes a repeated request store nothing and get the first answer, with `repeated` true (the last 10,000 keys are kept).",
   ].join("\n"),
   consumes: ["application/json", "application/x-ndjson", "application/octet-stream"],
   querystring: {

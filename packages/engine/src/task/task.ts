@@ -253,6 +253,12 @@ export class Task implements AsyncHost {
   get pendingEvents(): number {
     return this.#async?.pendingEvents ?? 0;
   }
+  /** Distance between the low-water mark and the last event that is done above it, over all channels. */
+  get windowEvents(): number {
+    let window = 0;
+    for (const { low, runs } of this.positions.all()) window = Math.max(window, (runs.at(-1)?.[1] ?? low) - low);
+    return window;
+  }
   /** Settles when no invocation is under way. */
   idle(): Promise<void> {
     return this.#async?.idle() ?? Promise.resolve();

@@ -156,8 +156,10 @@ export class Outbox {
           task,
           (block) => (new DataView(block.buffer, block.byteOffset).getUint32(16, true) === effectsId ? 0 : 1),
           {
-            commit: (commit: PreparedCommit, snapshot) => this.#commit(task, commit, snapshot),
+            commit: (commit: PreparedCommit, snapshot, urgent) => this.#commit(task, commit, snapshot, urgent),
             delivered: (byteLength) => this.driver.delivered(byteLength),
+            // The command is out already; its record may wait for company.
+            isUrgent: () => false,
           },
         );
         this.#runner = runner;
@@ -182,7 +184,7 @@ export class Outbox {
     await this.driver.start(port);
   }
 
-  #commit(task: Task, commit: PreparedCommit, snapshot: Uint8Array[] | undefined): void {
+  #commit(task: Task, commit: PreparedCommit, snapshot: Uint8Array[] | undefined, urgent: boolean): void {
     this.driver.commit({
       kind: "commit",
       task: task.spec.name,
@@ -190,8 +192,7 @@ export class Outbox {
       positions: positionsOf(task),
       latestArrivalMs: this.#runner?.latestArrivalMs ?? 0,
       keys: task.state.size,
-      // The command is out already; its record may wait for company.
-      urgent: false,
+      urgent,
       ...(snapshot && { snapshot }),
     });
   }
@@ -200,7 +201,7 @@ export class Outbox {
     clearInterval(this.#resendTimer);
     clearTimeout(this.#restartTimer);
     await this.#runner?.drain();
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await this.driver.settled();
     this.driver.stop();
   }
 }

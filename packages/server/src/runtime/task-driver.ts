@@ -61,6 +61,7 @@ export class TaskDriver {
   #pumping = false;
   #bytesInFlight = 0;
   #starts = 0;
+  readonly #appending = new Set<Promise<void>>();
   readonly #begun = Promise.withResolvers<void>();
   state: "running" | "restarting" | "failed" = "restarting";
   meta: CommitMeta = { timeMs: 0, processed: 0, nextTimerMs: 0, failed: 0 };
@@ -228,7 +229,7 @@ export class TaskDriver {
   /** Appends a commit; the task learns when it is durable. */
   commit(message: CommitMessage): void {
     const attempt = this.#starts;
-    this.#options.log.append(message.blocks, message.urgent ? 0 : quietLingerMs).then(
+    const appended = this.#options.log.append(message.blocks, message.urgent ? 0 : quietLingerMs).then(
       () => {
         if (attempt !== this.#starts) return;
         this.meta = message.meta;
@@ -244,6 +245,13 @@ export class TaskDriver {
         if (attempt === this.#starts) this.#options.onFailed(error);
       },
     );
+    this.#appending.add(appended);
+    void appended.finally(() => this.#appending.delete(appended));
+  }
+
+  /** Settles when every commit that was handed over is durable or refused. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#appending);
   }
 
   #setCommitted(positions: readonly (readonly [number, number, number])[]): void {

@@ -2,7 +2,7 @@
  * Runs a Task: delivers blocks, takes commits when a turn ends, keeps at most two of them on the way, and takes snapshots when the journal
  * has outgrown the state. The same for a worker thread and for the system tasks on the node's own thread.
  */
-import type { PreparedCommit, Task } from "@headrace/engine";
+import { type PreparedCommit, type Task, windowEventsMax } from "@headrace/engine";
 
 /** Commits on their way to the log; the next one grows meanwhile. */
 const commitsInFlightMax = 2;
@@ -10,11 +10,15 @@ const commitsInFlightMax = 2;
 const pendingEventsMax = 4096;
 /** Longest work between two commits while input keeps coming. */
 const commitAfterMs = 5;
+/** A commit that nobody waits for is taken this much later, so that at low rates it serves many groups of input. */
+const quietCommitMs = 10;
 const snapshotBytesMin = 1024 * 1024;
 
 export interface RunnerOutput {
   commit(commit: PreparedCommit, snapshot: Uint8Array[] | undefined, urgent: boolean): void;
   delivered(byteLength: number): void;
+  /** Whether somebody waits for what the next commit holds; default: when it holds outputs or effects. */
+  isUrgent?(): boolean;
 }
 
 export class TaskRunner {
@@ -24,6 +28,7 @@ export class TaskRunner {
   #waiting: Uint8Array[] = [];
   #inFlight = 0;
   #commitAsked = false;
+  #quietTimer: NodeJS.Timeout | undefined;
   #journalBytes = 0;
   #advanceToMs = 0;
   #lastCommitMs = 0;
@@ -40,11 +45,21 @@ export class TaskRunner {
   }
 
   deliver(block: Uint8Array): void {
-    if (this.#waiting.length > 0 || this.task.pendingEvents > pendingEventsMax) this.#waiting.push(block);
+    if (this.#waiting.length > 0 || this.#isFull) this.#waiting.push(block);
     else this.#deliverNow(block);
     // Under load one turn of the event loop takes in block after block: a commit must not wait for its end.
-    if (performance.now() - this.#lastCommitMs > commitAfterMs) this.#commit();
+    const pauseMs = this.#isUrgent ? commitAfterMs : quietCommitMs;
+    if (performance.now() - this.#lastCommitMs > pauseMs) this.#commit();
     this.#askCommit();
+  }
+
+  /** Asynchronous events are bounded by their number and by the window above the low-water mark (DESIGN: positions). */
+  get #isFull(): boolean {
+    const { pendingEvents } = this.task;
+    return pendingEvents > pendingEventsMax || (pendingEvents > 0 && this.task.windowEvents > windowEventsMax);
+  }
+  get #isUrgent(): boolean {
+    return this.#output.isUrgent?.() ?? !this.task.ledger.isEmpty;
   }
 
   #deliverNow(block: Uint8Array): void {
@@ -57,8 +72,7 @@ export class TaskRunner {
   }
 
   #deliverWaiting(): void {
-    while (this.#waiting.length > 0 && this.task.pendingEvents <= pendingEventsMax)
-      this.#deliverNow(this.#waiting.shift() as Uint8Array);
+    while (this.#waiting.length > 0 && !this.#isFull) this.#deliverNow(this.#waiting.shift() as Uint8Array);
   }
 
   /** All input up to `nowMs` has been handed over: timers that are due fire. */
@@ -77,7 +91,11 @@ export class TaskRunner {
   }
 
   #askCommit(): void {
-    if (this.#commitAsked) return;
+    if (this.#commitAsked || !this.task.hasChanges) return;
+    if (!this.#isUrgent) {
+      this.#quietTimer ??= setTimeout(() => this.#commit(), quietCommitMs);
+      return;
+    }
     this.#commitAsked = true;
     setImmediate(() => {
       this.#commitAsked = false;
@@ -86,8 +104,10 @@ export class TaskRunner {
   }
 
   #commit(): void {
+    clearTimeout(this.#quietTimer);
+    this.#quietTimer = undefined;
     if (this.#inFlight >= commitsInFlightMax) return;
-    const urgent = !this.task.ledger.isEmpty;
+    const urgent = this.#isUrgent;
     const commit = this.task.takeCommit();
     if (!commit) return;
     this.#lastCommitMs = performance.now();

@@ -135,7 +135,7 @@ export class WorkerHost {
       worker.postMessage({ kind: "stop" } satisfies ToWorker);
     });
     // The last commits are appends of this thread now; they settle before the drivers let go.
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await Promise.all([...this.#drivers.values()].map((driver) => driver.settled()));
     for (const driver of this.#drivers.values()) driver.stop();
     await worker.terminate();
   }

@@ -8,11 +8,12 @@ export * from "./keys.ts";
 export * from "./log/port.ts";
 export {
   type CommandEnded,
+  isRaisedAlert,
+  type OutboxStep,
   outboxHandlers,
   outboxInput,
   type PendingCommand,
-  pendingCommands,
-  raisedAlerts,
+  pendingCommand,
   type SendCommand,
 } from "./operators/outbox.ts";
 export { tumblingHandlers } from "./operators/tumbling.ts";

@@ -9,13 +9,6 @@ interface Counts {
   raised: number;
   cleared: number;
 }
-interface CommandCounts {
-  sent: number;
-  acknowledged: number;
-  failed: number;
-  expired: number;
-}
-
 const readBytes = 1024 * 1024;
 
 /** Follows a derived stream from now on and gives each event's payload to `onEvent`. */
@@ -49,10 +42,9 @@ const follow = async (
   return log.watch(id, () => void read());
 };
 
-/** Counts alerts and commands of this start, and tells listeners of alerts. */
+/** Counts alerts of this start, and tells listeners of alerts. */
 export class AlertFeed {
   readonly alerts: Counts = { raised: 0, cleared: 0 };
-  readonly commands: CommandCounts = { sent: 0, acknowledged: 0, failed: 0, expired: 0 };
   readonly #listeners: ((alert: AlertNotice) => void)[] = [];
   readonly #cancel: (() => void)[] = [];
 
@@ -74,9 +66,6 @@ export class AlertFeed {
           for (const listener of this.#listeners) listener(notice);
         },
       ),
-      await follow(log, systemStreams.commands, (value: { status: keyof CommandCounts }) => {
-        this.commands[value.status]++;
-      }),
     );
   }
   onAlert(listener: (alert: AlertNotice) => void): void {

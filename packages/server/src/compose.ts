@@ -211,6 +211,8 @@ const applyRetention = async (log: EmbeddedLog, outline: AppOutline): Promise<vo
   }
 };
 
+const noCommands = { sent: 0, acknowledged: 0, failed: 0, expired: 0 };
+
 interface StatusParts {
   readonly dataFolder: string;
   readonly startedAtMs: number;
@@ -251,7 +253,7 @@ const nodeStatus = (parts: StatusParts): NodeStatus => {
     refused: counts.refused,
     rejected: storedOf("rejected"),
     alerts: { ...feed.alerts, active: runtime?.activeAlerts ?? 0 },
-    commands: { ...feed.commands, pending: runtime?.pendingCommands ?? 0 },
+    commands: { ...(runtime?.commandSteps ?? noCommands), pending: runtime?.pendingCommands ?? 0 },
     lake: { rows: lakeStats.rows, files: lakeStats.files, bytes: lakeStats.bytes, lagRows: lakeStats.lagRows },
     log: {
       syncs: logMetrics.syncs,

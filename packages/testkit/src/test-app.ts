@@ -2,7 +2,7 @@
  * An application on a virtual clock: the same tasks, windows and outbox as on a node, in one thread, over a log in memory. Nothing here
  * waits for a timer of the machine; what runs synchronously has happened when a call returns, what is asynchronous when `settle` does.
  */
-import { type PendingCommand, partitionOf, pendingCommands, planTasks } from "@headrace/engine";
+import { type PendingCommand, partitionOf, pendingCommand, planTasks } from "@headrace/engine";
 import {
   type AlertEvent,
   type AppDefinition,
@@ -218,7 +218,10 @@ export class TestApp {
     const { log, definition } = { log: this.log, definition: this.#definition };
     this.#tasks = this.#makers.map((maker) => new TestTask({ log, definition, nowMs: () => this.#nowMs }, maker));
     const { state } = this.#tasks[this.#tasks.length - 1].task;
-    for (const { key } of state.entries()) for (const command of pendingCommands(state.peek(key))) this.#send(command);
+    for (const { key } of state.entries()) {
+      const command = pendingCommand(state.peek(key));
+      if (command) this.#send(command);
+    }
   }
 
   #send(command: PendingCommand): void {

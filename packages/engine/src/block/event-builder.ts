@@ -2,8 +2,7 @@ import { HeadraceError } from "@headrace/sdk";
 import type { Checksum } from "./crc32c.ts";
 import { deviceSequenceBytes, eventSection, recordFlag, recordHeaderBytes } from "./event-format.ts";
 import { blockBytesMax, blockHeaderBytes, blockKind, padded, sealBlock, setUint53, viewOf } from "./header.ts";
-
-const encoder = new TextEncoder();
+import { utf8Bytes } from "./utf8.ts";
 
 /** Their lengths are stored in 16 bits. */
 const stringBytesMax = 65_535;
@@ -22,7 +21,7 @@ export class InternedString {
   /** @throws HR_EVENT_TOO_LARGE beyond 65,535 bytes */
   constructor(text: string) {
     this.text = text;
-    this.bytes = encoder.encode(text);
+    this.bytes = utf8Bytes(text);
     if (this.bytes.byteLength > stringBytesMax) {
       throw new HeadraceError(
         "HR_EVENT_TOO_LARGE",

@@ -1,7 +1,7 @@
 import { type EventProperties, propertyType } from "./event-format.ts";
 import { corrupt, viewOf } from "./header.ts";
+import { utf8Bytes, utf8BytesMax, writeUtf8 } from "./utf8.ts";
 
-const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 const number = (value: number, bytes: 4 | 8): Uint8Array => {
@@ -12,8 +12,8 @@ const number = (value: number, bytes: 4 | 8): Uint8Array => {
 };
 
 const pair = (name: string, value: string): Uint8Array => {
-  const nameBytes = encoder.encode(name);
-  const valueBytes = encoder.encode(value);
+  const nameBytes = utf8Bytes(name);
+  const valueBytes = utf8Bytes(value);
   const out = new Uint8Array(2 + nameBytes.byteLength + valueBytes.byteLength);
   viewOf(out).setUint16(0, nameBytes.byteLength, true);
   out.set(nameBytes, 2);
@@ -36,12 +36,12 @@ export const encodeProperties = (properties: EventProperties): Uint8Array => {
   };
   if (properties.messageExpirySeconds !== undefined)
     put(propertyType.messageExpirySeconds, number(properties.messageExpirySeconds, 4));
-  if (properties.contentType !== undefined) put(propertyType.contentType, encoder.encode(properties.contentType));
-  if (properties.responseTopic !== undefined) put(propertyType.responseTopic, encoder.encode(properties.responseTopic));
+  if (properties.contentType !== undefined) put(propertyType.contentType, utf8Bytes(properties.contentType));
+  if (properties.responseTopic !== undefined) put(propertyType.responseTopic, utf8Bytes(properties.responseTopic));
   if (properties.correlationData !== undefined) put(propertyType.correlationData, properties.correlationData);
   for (const [name, value] of properties.userProperties ?? []) put(propertyType.userProperty, pair(name, value));
   if (properties.deviceTimeMs !== undefined) put(propertyType.deviceTimeMs, number(properties.deviceTimeMs, 8));
-  if (properties.cause !== undefined) put(propertyType.cause, encoder.encode(properties.cause));
+  if (properties.cause !== undefined) put(propertyType.cause, utf8Bytes(properties.cause));
   if (properties.payloadFormat !== undefined) put(propertyType.payloadFormat, number(properties.payloadFormat, 4));
   let byteLength = 0;
   for (const part of parts) byteLength += 4 + part.bytes.byteLength;
@@ -56,6 +56,17 @@ export const encodeProperties = (properties: EventProperties): Uint8Array => {
     at += 4 + part.bytes.byteLength;
   }
   return out;
+};
+
+/** As {@link encodeProperties} with nothing but a cause: what a task writes has no other property. */
+export const encodeCause = (cause: string): Uint8Array => {
+  const bytes = new Uint8Array(4 + utf8BytesMax(cause));
+  const end = writeUtf8(bytes, 4, cause);
+  bytes[0] = propertyType.cause;
+  bytes[1] = (end - 4) >>> 16;
+  bytes[2] = (end - 4) & 0xff;
+  bytes[3] = ((end - 4) >>> 8) & 0xff;
+  return bytes.subarray(0, end);
 };
 
 /** Unpacks what {@link encodeProperties} packed. */

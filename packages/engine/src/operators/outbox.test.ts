@@ -2,7 +2,7 @@
 import { systemStreams } from "@headrace/sdk";
 import { describe, expect, test } from "vitest";
 import { sourceStream, TaskBench } from "../../test/task-host.ts";
-import { outboxHandlers, outboxInput, type PendingCommand, pendingCommands } from "./outbox.ts";
+import { outboxHandlers, outboxInput, type PendingCommand, pendingCommand } from "./outbox.ts";
 
 const start = () => {
   const sent: PendingCommand[] = [];
@@ -154,7 +154,7 @@ describe("commands", () => {
     t.recover();
     expect(
       [...t.task.state.entries()]
-        .flatMap(({ key }) => pendingCommands(t.task.state.peek(key)))
+        .flatMap(({ key }) => pendingCommand(t.task.state.peek(key)) ?? [])
         .map(({ id, deadlineMs }) => [id, deadlineMs]),
     ).toEqual([
       [first, 2000],

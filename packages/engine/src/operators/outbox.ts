@@ -23,10 +23,14 @@ interface RaisedAlert {
   readonly details: Readonly<Record<string, unknown>>;
 }
 
+/** State of one key: a command that is pending, or an alert that is raised. */
 interface OutboxState {
-  alerts: Map<string, RaisedAlert>;
-  pending: Map<string, PendingCommand>;
+  command?: PendingCommand | undefined;
+  alert?: RaisedAlert | undefined;
 }
+
+/** A step in the life of a command or an alert, told to the host as it happens, before its commit. */
+export type OutboxStep = "sent" | "acknowledged" | "failed" | "expired" | "raised" | "cleared";
 
 interface OwedEnvelope {
   readonly id: string;
@@ -47,26 +51,42 @@ export const outboxInput = { effects: 0, acknowledgements: 1 } as const;
 export type SendCommand = (command: PendingCommand) => void;
 /** Tells the host that a command needs no more sending. */
 export type CommandEnded = (id: string, device: string) => void;
+/** Told of each step; `stateKey` names the command or the alert. */
+export type OutboxStepTaken = (step: OutboxStep, stateKey: string) => void;
 
-export const outboxHandlers = (send: SendCommand, ended: CommandEnded): TaskHandlers => {
+/** The one timer of a pending command. */
+const deadlineTimer = "deadline";
+
+export const outboxHandlers = (
+  send: SendCommand,
+  ended: CommandEnded,
+  taken: OutboxStepTaken = () => undefined,
+): TaskHandlers => {
   const lifeCycle = (
     command: PendingCommand,
+    status: OutboxStep,
     fields: Readonly<Record<string, unknown>>,
     invocation: Invocation,
   ): void => {
     const { id, name, args, device, deadlineMs } = command;
-    invocation.emit(systemStreams.commands, { id, name, args, device, deadlineMs, ...fields }, command.key, device);
+    taken(status, id);
+    invocation.emit(
+      systemStreams.commands,
+      { id, name, args, device, deadlineMs, status, ...fields },
+      command.key,
+      device,
+    );
   };
   const end = (
     command: PendingCommand,
-    state: OutboxState,
+    status: OutboxStep,
     fields: Readonly<Record<string, unknown>>,
     invocation: Invocation,
   ): void => {
-    state.pending.delete(command.id);
-    invocation.removeTimer(command.id);
+    invocation.state = undefined;
+    invocation.removeTimer(deadlineTimer);
     ended(command.id, command.device);
-    lifeCycle(command, fields, invocation);
+    lifeCycle(command, status, fields, invocation);
   };
 
   const onEffect = (
@@ -84,20 +104,22 @@ export const outboxHandlers = (send: SendCommand, ended: CommandEnded): TaskHand
         key,
       };
       if (effect.deadlineMs <= invocation.nowMs) {
-        lifeCycle(command, { status: "expired" }, invocation);
+        invocation.state = undefined;
+        lifeCycle(command, "expired", {}, invocation);
         return;
       }
-      state.pending.set(id, command);
-      invocation.setTimer(id, effect.deadlineMs);
+      state.command = command;
+      invocation.setTimer(deadlineTimer, effect.deadlineMs);
       send(command);
-      lifeCycle(command, { status: "sent" }, invocation);
+      lifeCycle(command, "sent", {}, invocation);
       return;
     }
     const alert = alertKey(key, effect.name);
-    const raised = state.alerts.get(alert);
+    const raised = state.alert;
     if (effect.kind === "alert.clear") {
+      invocation.state = undefined;
       if (!raised) return;
-      state.alerts.delete(alert);
+      taken("cleared", alert);
       invocation.emit(
         systemStreams.alerts,
         { name: effect.name, status: "cleared", ...raised, function: functionName },
@@ -108,7 +130,8 @@ export const outboxHandlers = (send: SendCommand, ended: CommandEnded): TaskHand
     const { severity, details } = effect;
     if (raised && raised.severity === severity && JSON.stringify(raised.details) === JSON.stringify(details)) return;
     const next: RaisedAlert = { severity, raisedAtMs: raised?.raisedAtMs ?? Math.floor(invocation.nowMs), details };
-    state.alerts.set(alert, next);
+    state.alert = next;
+    if (!raised) taken("raised", alert);
     invocation.emit(
       systemStreams.alerts,
       { name: effect.name, status: raised ? "updated" : "raised", ...next, function: functionName },
@@ -117,35 +140,27 @@ export const outboxHandlers = (send: SendCommand, ended: CommandEnded): TaskHand
   };
 
   const onAcknowledgement = (
-    id: string,
     device: string,
     acknowledgement: Acknowledgement,
     state: OutboxState,
     invocation: Invocation,
   ): void => {
-    const command = state.pending.get(id);
+    const { command } = state;
+    if (!command) {
+      // A repeat, or one that came after its command had expired: the first word counted.
+      invocation.state = undefined;
+      return;
+    }
     // An answer in another device's name is none.
-    if (command && command.device !== device) return;
-    // A repeat, or one that came after its command had expired: the first word counted.
-    if (!command) return;
+    if (command.device !== device) return;
     if (acknowledgement?.ok === true) {
-      end(
-        command,
-        state,
-        { status: "acknowledged", ...(acknowledgement.result !== undefined && { result: acknowledgement.result }) },
-        invocation,
-      );
-    } else
-      end(
-        command,
-        state,
-        { status: "failed", error: String(acknowledgement?.error ?? "the device gave no reason") },
-        invocation,
-      );
+      const { result } = acknowledgement;
+      end(command, "acknowledged", result === undefined ? {} : { result }, invocation);
+    } else end(command, "failed", { error: String(acknowledgement?.error ?? "the device gave no reason") }, invocation);
   };
 
   return {
-    initialState: (): OutboxState => ({ alerts: new Map(), pending: new Map() }),
+    initialState: (): OutboxState => ({}),
     // A key per command and per alert: a device that answers nothing must not make each further command dearer.
     stateKey: (event, input) => {
       if (input !== outboxInput.effects) return commandIdOfTopic(event.topic);
@@ -155,37 +170,20 @@ export const outboxHandlers = (send: SendCommand, ended: CommandEnded): TaskHand
     onEvent: (event: TaskEvent, invocation, input) => {
       const state = invocation.state as OutboxState;
       if (input === outboxInput.effects) onEffect(event.value as OwedEnvelope, state, invocation);
-      else
-        onAcknowledgement(
-          commandIdOfTopic(event.topic),
-          event.device,
-          event.value as Acknowledgement,
-          state,
-          invocation,
-        );
-      forget(state, invocation);
+      else onAcknowledgement(event.device, event.value as Acknowledgement, state, invocation);
     },
-    onTimer: (id, _dueMs, invocation) => {
-      const state = invocation.state as OutboxState;
-      const command = state.pending.get(id);
-      if (command) end(command, state, { status: "expired" }, invocation);
-      forget(state, invocation);
+    onTimer: (_name, _dueMs, invocation) => {
+      const { command } = invocation.state as OutboxState;
+      if (command) end(command, "expired", {}, invocation);
     },
   };
 };
 
-/** Commands that are pending in a device's state, after a recovery. */
-export const pendingCommands = (state: unknown): PendingCommand[] => [
-  ...((state as OutboxState | undefined)?.pending.values() ?? []),
-];
-/** Names and keys of the alerts that are raised in a device's state. */
-export const raisedAlerts = (state: unknown): number => (state as OutboxState | undefined)?.alerts.size ?? 0;
+/** The command that is pending in a key's state, if there is one. */
+export const pendingCommand = (state: unknown): PendingCommand | undefined => (state as OutboxState | undefined)?.command;
+/** Whether a key's state is an alert that is raised. */
+export const isRaisedAlert = (state: unknown): boolean => (state as OutboxState | undefined)?.alert !== undefined;
 
 const alertKey = (key: string, name: string): string => `${key}\u0000${name}`;
-
-/** A key with nothing raised and nothing pending is removed. */
-const forget = (state: OutboxState, invocation: Invocation): void => {
-  if (state.alerts.size === 0 && state.pending.size === 0) invocation.state = undefined;
-};
 
 const commandIdOfTopic = (topic: string): string => topic.split("/")[3] ?? "";

@@ -2,7 +2,7 @@
 import { systemStreams } from "@headrace/sdk";
 import { EventBlockBuilder, InternedString } from "../block/event-builder.ts";
 import { blockBytesMax, blockKind, packBlock } from "../block/header.ts";
-import { encodeProperties } from "../block/properties.ts";
+import { encodeCause } from "../block/properties.ts";
 import {
   type CommitMeta,
   commitSection,
@@ -118,20 +118,22 @@ export class CommitBuilder {
       blocks.push(builder.seal(this.#place(logId, sequence), this.#host.checksum).slice());
       builder.reset();
     };
+    const strings = new Map<string, InternedString>();
+    const interned = (text: string): InternedString => {
+      let string = strings.get(text);
+      if (!string) {
+        string = new InternedString(text);
+        strings.set(text, string);
+      }
+      return string;
+    };
     for (const row of rows) {
-      const strings = [row.topic, row.key, row.client].map((text) => new InternedString(text));
+      const topic = interned(row.topic);
+      const key = interned(row.key);
+      const client = interned(row.client);
+      const cause = encodeCause(row.cause);
       const append = (): boolean =>
-        builder.append(
-          strings[0],
-          strings[1],
-          strings[2],
-          1,
-          timeMs,
-          row.payload,
-          0,
-          row.payload.byteLength,
-          encodeProperties({ cause: row.cause }),
-        );
+        builder.append(topic, key, client, 1, timeMs, row.payload, 0, row.payload.byteLength, cause);
       if (!append()) {
         seal();
         append();

@@ -16,6 +16,7 @@ import {
   setUint53,
   viewOf,
 } from "../block/header.ts";
+import { writeUtf8 } from "../block/utf8.ts";
 import type { ChannelPosition } from "./positions.ts";
 
 export const commitSection = { positions: 1, state: 2, timers: 3, meta: 4 } as const;
@@ -45,7 +46,6 @@ export interface Commit {
   readonly meta: CommitMeta;
 }
 
-const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 export const encodePositions = (positions: readonly ChannelPosition[]): Uint8Array => {
@@ -76,48 +76,45 @@ export const stateChangeBytes = (change: StateChange): number =>
 /** Bytes that one timer change takes in a TIMERS section, at most. */
 export const timerChangeBytes = (change: TimerChange): number => 16 + (change.key.length + change.name.length) * 3;
 
+/** Scratch for the sections that are made of many short texts. */
+let scratch = new Uint8Array(4096);
+
 export const encodeState = (changes: readonly StateChange[]): Uint8Array => {
-  const keys = changes.map((change) => encoder.encode(change.key));
-  let byteLength = 0;
-  for (const [index, change] of changes.entries())
-    byteLength += 8 + keys[index].byteLength + (change.bytes?.byteLength ?? 0);
-  const bytes = new Uint8Array(byteLength);
-  const view = viewOf(bytes);
+  let bytesMax = 0;
+  for (const change of changes) bytesMax += stateChangeBytes(change);
+  if (bytesMax > scratch.byteLength) scratch = new Uint8Array(bytesMax * 2);
+  const view = viewOf(scratch);
   let at = 0;
-  for (const [index, change] of changes.entries()) {
-    const key = keys[index];
-    view.setUint16(at, key.byteLength, true);
-    view.setUint8(at + 2, change.bytes ? 1 : 0);
-    view.setUint32(at + 4, change.bytes?.byteLength ?? 0, true);
-    bytes.set(key, at + 8);
-    at += 8 + key.byteLength;
-    if (change.bytes) {
-      bytes.set(change.bytes, at);
-      at += change.bytes.byteLength;
+  for (const { key, bytes } of changes) {
+    const keyEnd = writeUtf8(scratch, at + 8, key);
+    view.setUint16(at, keyEnd - at - 8, true);
+    view.setUint16(at + 2, bytes ? 1 : 0, true);
+    view.setUint32(at + 4, bytes?.byteLength ?? 0, true);
+    at = keyEnd;
+    if (bytes) {
+      scratch.set(bytes, at);
+      at += bytes.byteLength;
     }
   }
-  return bytes;
+  return scratch.slice(0, at);
 };
 
 export const encodeTimers = (changes: readonly TimerChange[]): Uint8Array => {
-  const parts = changes.map((change) => ({
-    key: encoder.encode(change.key),
-    name: encoder.encode(change.name),
-    dueMs: change.dueMs,
-  }));
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + 16 + part.key.byteLength + part.name.byteLength, 0));
-  const view = viewOf(bytes);
+  let bytesMax = 0;
+  for (const change of changes) bytesMax += timerChangeBytes(change);
+  if (bytesMax > scratch.byteLength) scratch = new Uint8Array(bytesMax * 2);
+  const view = viewOf(scratch);
   let at = 0;
-  for (const { key, name, dueMs } of parts) {
-    view.setUint16(at, key.byteLength, true);
-    view.setUint16(at + 2, name.byteLength, true);
-    view.setUint8(at + 4, dueMs === undefined ? 0 : 1);
+  for (const { key, name, dueMs } of changes) {
+    const keyEnd = writeUtf8(scratch, at + 16, key);
+    const end = writeUtf8(scratch, keyEnd, name);
+    view.setUint16(at, keyEnd - at - 16, true);
+    view.setUint16(at + 2, end - keyEnd, true);
+    view.setUint32(at + 4, dueMs === undefined ? 0 : 1, true);
     setUint53(view, at + 8, dueMs ?? 0);
-    bytes.set(key, at + 16);
-    bytes.set(name, at + 16 + key.byteLength);
-    at += 16 + key.byteLength + name.byteLength;
+    at = end;
   }
-  return bytes;
+  return scratch.slice(0, at);
 };
 
 export const encodeMeta = (meta: CommitMeta): Uint8Array => {

@@ -5,34 +5,46 @@ interface Entry {
   readonly dueMs: number;
   /** Order of setting: timers due at the same time fire in that order. */
   readonly order: number;
+  /** False once it was removed, moved or taken: the heap passes it over. */
+  live: boolean;
+  /** Another timer of the same key; most keys have one at most. */
+  sibling: Entry | undefined;
 }
 
 export class Timers {
-  readonly #live = new Map<string, Entry>();
+  readonly #byKey = new Map<string, Entry>();
   #heap: Entry[] = [];
   #lastOrder = 0;
-
-  static #id(key: string, name: string): string {
-    return `${key.length}:${key}${name}`;
-  }
+  #size = 0;
 
   set(key: string, name: string, dueMs: number): void {
-    const entry: Entry = { key, name, dueMs, order: ++this.#lastOrder };
-    // Behind the others, so that `all` lists timers in the order of their setting, also for the recovery.
-    this.#live.delete(Timers.#id(key, name));
-    this.#live.set(Timers.#id(key, name), entry);
+    this.remove(key, name);
+    const sibling = this.#byKey.get(key);
+    const entry: Entry = { key, name, dueMs, order: ++this.#lastOrder, live: true, sibling };
+    this.#byKey.set(key, entry);
+    this.#size++;
     this.#push(entry);
     // Timers that are moved again and again must not pile up.
-    if (this.#heap.length > 64 && this.#heap.length > 4 * this.#live.size) this.#rebuild();
+    if (this.#heap.length > 64 && this.#heap.length > 4 * this.#size) this.#rebuild();
   }
   remove(key: string, name: string): void {
-    this.#live.delete(Timers.#id(key, name));
+    let before: Entry | undefined;
+    for (let entry = this.#byKey.get(key); entry; before = entry, entry = entry.sibling) {
+      if (entry.name !== name) continue;
+      if (before) before.sibling = entry.sibling;
+      else if (entry.sibling) this.#byKey.set(key, entry.sibling);
+      else this.#byKey.delete(key);
+      entry.live = false;
+      this.#size--;
+      return;
+    }
   }
   get(key: string, name: string): number | undefined {
-    return this.#live.get(Timers.#id(key, name))?.dueMs;
+    for (let entry = this.#byKey.get(key); entry; entry = entry.sibling) if (entry.name === name) return entry.dueMs;
+    return undefined;
   }
   get size(): number {
-    return this.#live.size;
+    return this.#size;
   }
 
   /** When the earliest timer is due; undefined without timers. */
@@ -45,22 +57,26 @@ export class Timers {
     const top = this.#top();
     if (!top || top.dueMs > nowMs) return undefined;
     this.#pop();
-    this.#live.delete(Timers.#id(top.key, top.name));
+    this.remove(top.key, top.name);
     return top;
   }
 
+  /** All of them in the order of their setting, which the recovery keeps. */
   all(): { key: string; name: string; dueMs: number }[] {
-    return [...this.#live.values()];
+    const entries: Entry[] = [];
+    for (const first of this.#byKey.values())
+      for (let entry: Entry | undefined = first; entry; entry = entry.sibling) entries.push(entry);
+    return entries.sort((a, b) => a.order - b.order);
   }
 
   #top(): Entry | undefined {
-    while (this.#heap.length > 0 && this.#live.get(Timers.#id(this.#heap[0].key, this.#heap[0].name)) !== this.#heap[0])
-      this.#pop();
+    while (this.#heap.length > 0 && !this.#heap[0].live) this.#pop();
     return this.#heap[0];
   }
   #rebuild(): void {
+    const live = this.#heap.filter((entry) => entry.live);
     this.#heap = [];
-    for (const entry of this.#live.values()) this.#push(entry);
+    for (const entry of live) this.#push(entry);
   }
   #push(entry: Entry): void {
     const heap = this.#heap;

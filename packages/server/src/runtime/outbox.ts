@@ -1,12 +1,13 @@
 /** The outbox task on the node's own thread: next to the gateway that sends, with the same task, journal and snapshots as any other. */
 import {
   effectsLog,
+  isRaisedAlert,
   outboxHandlers,
+  type OutboxStep,
   outboxTask,
   type PendingCommand,
   type PreparedCommit,
-  pendingCommands,
-  raisedAlerts,
+  pendingCommand,
   streamLog,
   Task,
   type TaskPlan,
@@ -36,10 +37,19 @@ const restartAfterMs = 1000;
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly driver: TaskDriver;
-  #task: Task | undefined;
   #runner: TaskRunner | undefined;
   /** Pending commands by device, with the time of the last attempt that reached a session. */
   readonly #pending = new Map<string, Map<string, { command: PendingCommand; sentMs: number }>>();
+  readonly #raised = new Set<string>();
+  /** Steps of commands since this start, for the status. */
+  readonly steps: Record<OutboxStep, number> = {
+    sent: 0,
+    acknowledged: 0,
+    failed: 0,
+    expired: 0,
+    raised: 0,
+    cleared: 0,
+  };
   readonly #resendTimer: NodeJS.Timeout;
   #restartTimer: NodeJS.Timeout | undefined;
 
@@ -71,9 +81,7 @@ export class Outbox {
     return count;
   }
   get activeAlerts(): number {
-    let count = 0;
-    for (const { key } of this.#task?.state.entries() ?? []) count += raisedAlerts(this.#task?.state.peek(key));
-    return count;
+    return this.#raised.size;
   }
 
   #send(command: PendingCommand): void {
@@ -108,6 +116,7 @@ export class Outbox {
     this.driver.stop();
     this.#runner = undefined;
     this.#pending.clear();
+    this.#raised.clear();
     this.#restartTimer = setTimeout(() => void this.start().catch((failure) => this.#restart(failure)), restartAfterMs);
   }
 
@@ -123,6 +132,11 @@ export class Outbox {
             const commands = this.#pending.get(device);
             commands?.delete(id);
             if (commands?.size === 0) this.#pending.delete(device);
+          },
+          (step, key) => {
+            this.steps[step]++;
+            if (step === "raised") this.#raised.add(key);
+            else if (step === "cleared") this.#raised.delete(key);
           },
         );
         const task = new Task(
@@ -148,10 +162,13 @@ export class Outbox {
         );
         for (const block of from.history) task.restore(block);
         task.begin(new Map(from.ends));
-        this.#task = task;
         // What was pending when the node stopped is sent again, with its old id.
-        for (const { key } of task.state.entries())
-          for (const command of pendingCommands(task.state.peek(key))) this.#send(command);
+        for (const { key } of task.state.entries()) {
+          const state = task.state.peek(key);
+          const command = pendingCommand(state);
+          if (command) this.#send(command);
+          if (isRaisedAlert(state)) this.#raised.add(key);
+        }
         const runner = new TaskRunner(
           task,
           (block) => (new DataView(block.buffer, block.byteOffset).getUint32(16, true) === effectsId ? 0 : 1),

@@ -169,6 +169,11 @@ export class Runtime {
   get pendingCommands(): number {
     return this.#outbox.pendingCount;
   }
+  /** Steps of commands since this start. */
+  get commandSteps(): { sent: number; acknowledged: number; failed: number; expired: number } {
+    const { sent, acknowledged, failed, expired } = this.#outbox.steps;
+    return { sent, acknowledged, failed, expired };
+  }
   get activeAlerts(): number {
     return this.#outbox.activeAlerts;
   }

@@ -60,6 +60,8 @@ export class TaskDriver {
   #behind = true;
   #pumping = false;
   #bytesInFlight = 0;
+  /** Blocks that are written and not durable yet, for a task that may not start early. */
+  #held: Uint8Array[] = [];
   #starts = 0;
   readonly #appending = new Set<Promise<void>>();
   readonly #begun = Promise.withResolvers<void>();
@@ -139,11 +141,8 @@ export class TaskDriver {
     this.state = "running";
     const { log, early } = this.#options;
     for (const logId of this.#inputIds) {
-      this.#cancel.push(
-        early
-          ? log.watchEarly(logId, (block, header) => this.#offer(block, header))
-          : log.watch(logId, () => void this.#fallBehind()),
-      );
+      this.#cancel.push(log.watchEarly(logId, (block, header) => this.#offer(block, header)));
+      if (!early) this.#cancel.push(log.watch(logId, () => this.#handOver()));
     }
     void this.#pump();
   }
@@ -171,18 +170,25 @@ export class TaskDriver {
       if (!this.#pumping) setImmediate(() => void this.#pump());
       return;
     }
-    this.#push(cursor, block.slice(), header);
+    if (this.#options.early) this.#push(cursor, block.slice(), header);
+    else {
+      cursor.next = header.sequence + header.recordCount;
+      this.#bytesInFlight += block.byteLength;
+      this.#held.push(block.slice());
+    }
+  }
+
+  /** What was held is durable. */
+  #handOver(): void {
+    for (const block of this.#held.splice(0)) this.#port?.block(block);
+    // Blocks that came while the task was behind, or from before it watched.
+    if (this.#behind && !this.#pumping) void this.#pump();
   }
 
   #push(cursor: Cursor, block: Uint8Array, header: BlockHeader): void {
     cursor.next = header.sequence + header.recordCount;
     this.#bytesInFlight += block.byteLength;
     this.#port?.block(block);
-  }
-
-  #fallBehind(): void {
-    this.#behind = true;
-    if (!this.#pumping) void this.#pump();
   }
 
   /** Hands over from the log until the task is at its end or has enough. */
@@ -301,6 +307,7 @@ export class TaskDriver {
     this.#ready = false;
     this.#port = undefined;
     this.#bytesInFlight = 0;
+    this.#held = [];
     this.#cursors.clear();
     for (const cancel of this.#cancel.splice(0)) cancel();
     this.state = "restarting";

@@ -180,7 +180,8 @@ export const outboxHandlers = (
 };
 
 /** The command that is pending in a key's state, if there is one. */
-export const pendingCommand = (state: unknown): PendingCommand | undefined => (state as OutboxState | undefined)?.command;
+export const pendingCommand = (state: unknown): PendingCommand | undefined =>
+  (state as OutboxState | undefined)?.command;
 /** Whether a key's state is an alert that is raised. */
 export const isRaisedAlert = (state: unknown): boolean => (state as OutboxState | undefined)?.alert !== undefined;
 

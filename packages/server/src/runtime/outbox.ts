@@ -2,8 +2,8 @@
 import {
   effectsLog,
   isRaisedAlert,
-  outboxHandlers,
   type OutboxStep,
+  outboxHandlers,
   outboxTask,
   type PendingCommand,
   type PreparedCommit,

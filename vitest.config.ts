@@ -7,9 +7,13 @@
  * Node, and to the forked Node itself, whose `worker_threads` inherit it.
  */
 import { defineConfig } from "vitest/config";
+import { plantedArgs, plantedPlugin } from "./tests/planted/index.ts";
 
 const sourceCondition = "headrace-source";
 const conditions = [sourceCondition, "node", "import", "module", "default"];
+
+/** A run with one planted bug (tests/planted): the tests that prove its promise must fail. */
+const planted = process.env.HEADRACE_PLANTED;
 
 const shared = {
   resolve: { conditions },
@@ -19,11 +23,13 @@ const shared = {
 const forks = {
   pool: "forks" as const,
   setupFiles: ["./tools/fast-check-setup.ts"],
-  execArgv: [`--conditions=${sourceCondition}`, "--disable-warning=ExperimentalWarning"],
+  execArgv: [`--conditions=${sourceCondition}`, "--disable-warning=ExperimentalWarning", ...plantedArgs(planted)],
 };
 
 export default defineConfig({
   ...shared,
+  // Here only: the projects inherit it.
+  plugins: plantedPlugin(planted),
   test: {
     reporters: ["default", "./tools/counts-reporter.ts"],
     projects: [

@@ -7,6 +7,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { MessageChannel } from "node:worker_threads";
 import type { PendingCommand } from "@headrace/engine";
+import type { PublishProperties } from "@headrace/mqtt";
 import type { StreamDefinition } from "@headrace/sdk";
 import { AlertFeed } from "./alert-feed.ts";
 import { type Api, startApi } from "./api/index.ts";
@@ -63,15 +64,12 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
     const deliver = (command: PendingCommand): "sent" | "offline" => {
       const { id, name, args, deadlineMs, device } = command;
       const payload = Buffer.from(JSON.stringify({ id, name, args, deadline: deadlineMs }));
-      const messageExpirySeconds = Math.max(1, Math.ceil((deadlineMs - Date.now()) / 1000));
-      const properties = { responseTopic: `devices/${device}/commands/${id}/ack`, correlationData: Buffer.from(id) };
-      return (
-        gateway?.deliver(device, `devices/${device}/commands/${name}`, payload, {
-          qos: 1,
-          properties,
-          messageExpirySeconds,
-        }) ?? "offline"
-      );
+      const properties = (): PublishProperties => ({
+        responseTopic: `devices/${device}/commands/${id}/ack`,
+        correlationData: Buffer.from(id),
+        messageExpirySeconds: Math.max(1, Math.ceil((deadlineMs - Date.now()) / 1000)),
+      });
+      return gateway?.deliver(device, `devices/${device}/commands/${name}`, payload, properties) ?? "offline";
     };
     runtime = new Runtime({ log, dataFolder, release, deliver, onLog: say });
     const feed = new AlertFeed();

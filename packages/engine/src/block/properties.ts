@@ -58,15 +58,17 @@ export const encodeProperties = (properties: EventProperties): Uint8Array => {
   return out;
 };
 
-/** As {@link encodeProperties} with nothing but a cause: what a task writes has no other property. */
+let causeBytes = new Uint8Array(1024);
+
+/** As {@link encodeProperties} with nothing but a cause, which is all that a task's outputs carry. Valid until the next call. */
 export const encodeCause = (cause: string): Uint8Array => {
-  const bytes = new Uint8Array(4 + utf8BytesMax(cause));
-  const end = writeUtf8(bytes, 4, cause);
-  bytes[0] = propertyType.cause;
-  bytes[1] = (end - 4) >>> 16;
-  bytes[2] = (end - 4) & 0xff;
-  bytes[3] = ((end - 4) >>> 8) & 0xff;
-  return bytes.subarray(0, end);
+  if (4 + utf8BytesMax(cause) > causeBytes.byteLength) causeBytes = new Uint8Array(8 + 2 * utf8BytesMax(cause));
+  const end = writeUtf8(causeBytes, 4, cause);
+  causeBytes[0] = propertyType.cause;
+  causeBytes[1] = (end - 4) >>> 16;
+  causeBytes[2] = (end - 4) & 0xff;
+  causeBytes[3] = ((end - 4) >>> 8) & 0xff;
+  return causeBytes.subarray(0, end);
 };
 
 /** Unpacks what {@link encodeProperties} packed. */

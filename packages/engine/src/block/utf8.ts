@@ -2,7 +2,7 @@
 const encoder = new TextEncoder();
 
 /** Up to this many characters the loop is tried first. */
-const shortLength = 96;
+const shortLength = 320;
 
 /** The text's bytes, in an array of their own. */
 export const utf8Bytes = (text: string): Uint8Array => {

@@ -1,5 +1,6 @@
 /** What invocations have asked for and no commit has taken yet. An invocation that fails is cut off by the marks taken before it. */
 import { HeadraceError } from "@headrace/sdk";
+import { utf8Bytes } from "../block/utf8.ts";
 import type { TimerChange } from "./commit-format.ts";
 
 export interface Output {
@@ -24,7 +25,6 @@ export interface LedgerMark {
   readonly timers: number;
 }
 
-const encoder = new TextEncoder();
 const outputBytesMax = 256 * 1024;
 
 const plainBigint = (_name: string, item: unknown): unknown => {
@@ -46,7 +46,7 @@ export const encodeJson = (value: unknown, bytesMax = outputBytesMax): Uint8Arra
   const text = stringify(value);
   if (text === undefined)
     throw new HeadraceError("HR_STATE_INVALID", `a ${typeof value} cannot be emitted: emit plain data`);
-  const bytes = encoder.encode(text);
+  const bytes = utf8Bytes(text);
   if (bytes.byteLength > bytesMax) {
     throw new HeadraceError(
       "HR_STATE_INVALID",

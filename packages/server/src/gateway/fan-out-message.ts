@@ -17,6 +17,11 @@ export interface WireMessage {
   readonly publisher: string | undefined;
 }
 
+/** A message whose properties are made only if a receiver of version 5 or another thread needs them. */
+export type OutgoingMessage = Omit<WireMessage, "properties"> & {
+  readonly properties: PublishProperties | (() => PublishProperties);
+};
+
 export class FanOutMessage {
   readonly topic: string;
   readonly topicBytes: Uint8Array;
@@ -24,19 +29,24 @@ export class FanOutMessage {
   readonly payload: Uint8Array;
   readonly qos: 0 | 1;
   readonly retain: boolean;
-  readonly properties: PublishProperties;
+  #properties: PublishProperties | (() => PublishProperties);
   /** Client that published it; undefined for the node. */
   readonly publisher: string | undefined;
   readonly #encoded: (EncodedPublish | undefined)[] = [];
 
-  constructor(message: WireMessage, topicBytes: Uint8Array = utf8(message.topic)) {
+  constructor(message: OutgoingMessage, topicBytes: Uint8Array = utf8(message.topic)) {
     this.topic = message.topic;
     this.topicBytes = topicBytes;
     this.payload = message.payload;
     this.qos = message.qos;
     this.retain = message.retain;
-    this.properties = message.properties;
+    this.#properties = message.properties;
     this.publisher = message.publisher;
+  }
+
+  get properties(): PublishProperties {
+    if (typeof this.#properties === "function") this.#properties = this.#properties();
+    return this.#properties;
   }
 
   /** The packet with a place for its identifier. `identifiers` are those of the subscriptions (version 5). */
@@ -49,7 +59,10 @@ export class FanOutMessage {
     const variant = (version === 5 ? 4 : 0) | (qos << 1) | (retain ? 1 : 0);
     let encoded = this.#encoded[variant];
     if (!encoded) {
-      encoded = encodePublishTemplate({ version, topic, payload, qos, retain, properties: this.properties });
+      encoded =
+        version === 5
+          ? encodePublishTemplate({ version, topic, payload, qos, retain, properties: this.properties })
+          : encodePublishTemplate({ version, topic, payload, qos, retain });
       this.#encoded[variant] = encoded;
     }
     return encoded;

@@ -234,10 +234,9 @@ describe.each([1, 2])("with %i gateway thread(s)", (gateways) => {
       await using observer = await RawClient.connect(node.port, { clientId: "observer" });
       await observer.subscribe("devices/#");
       const send = (): string =>
-        node.gateway.deliver("p1", "devices/p1/commands/fan", Buffer.from("{}"), {
-          qos: 1,
-          properties: { responseTopic: "devices/p1/commands/17/ack" },
-        });
+        node.gateway.deliver("p1", "devices/p1/commands/fan", Buffer.from("{}"), () => ({
+          responseTopic: "devices/p1/commands/17/ack",
+        }));
       expect(send()).toBe("offline");
       await using device = await RawClient.connect(node.port, { clientId: "box" });
       await device.subscribe("devices/p1/commands/+");

@@ -5,7 +5,7 @@ import type { SubmittedEvent } from "../control.ts";
 import type { EmbeddedLog } from "../log/index.ts";
 import { acceptConnections, assemble, drain } from "./assemble.ts";
 import { blocksOf } from "./blocks.ts";
-import { FanOutMessage } from "./fan-out-message.ts";
+import { DeviceDelivery } from "./device-delivery.ts";
 import { startThreads, type Threads } from "./gateway-threads.ts";
 import { Idempotency } from "./idempotency.ts";
 import { Ingest } from "./ingest.ts";
@@ -35,12 +35,6 @@ export interface GatewayOptions {
   readonly reusePort?: boolean;
 }
 
-export interface DeliverOptions {
-  readonly qos: 1;
-  readonly properties?: { readonly responseTopic?: string; readonly correlationData?: Uint8Array };
-  readonly messageExpirySeconds?: number;
-}
-
 export interface GatewayStats {
   readonly connections: number;
   /** Events stored in source streams since this start. */
@@ -61,8 +55,9 @@ export interface Gateway {
    * @throws HR_OVERLOADED, HR_NOT_FOUND (no such stream, or no stream takes the topic), HR_EVENT_TOO_LARGE, HR_DISK_FULL: nothing was stored
    */
   submit(events: readonly SubmittedEvent[], idempotencyKey?: string): Promise<{ stored: number; repeated: boolean }>;
-  /** Sends a message to the subscribers of a topic that belongs to a device; "sent" when a session of the device took it. */
-  deliver(device: string, topic: string, payload: Uint8Array, options: DeliverOptions): "sent" | "offline";
+  /** Sends a message at QoS 1 to the subscribers of a topic that belongs to a device; "sent" when a session of the device took it.
+   * `properties` are asked for when a receiver can take them. */
+  deliver(device: string, topic: string, payload: Uint8Array, properties?: () => PublishProperties): "sent" | "offline";
   /** Calls `listener` with a device that has just subscribed to its commands; returns the cancellation. */
   onDeviceReady(listener: (device: string) => void): () => void;
   /** New streams from now on; what is on its way finishes under the old ones. */
@@ -112,6 +107,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
   fanOut.onRetained = (message) => retained.apply(message, nowMs());
   router.setStreams(await streams.open(options.streams));
   const idempotency = await Idempotency.open(log, ingest, limits.idempotencyKeysMax);
+  const commands = new DeviceDelivery(fanOut);
   const submissions = new Submissions({ ingest, router, fanOut, nowMs, idempotency });
   ingest.afterGroup = (stored) => {
     streams.afterGroup(stored);
@@ -154,7 +150,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
       closing
         ? Promise.reject(new HeadraceError("HR_UNAVAILABLE", "the node is stopping"))
         : submissions.submit(events, idempotencyKey),
-    deliver: (...command) => deliver(shared, ...command),
+    deliver: (device, topic, payload, properties) => commands.deliver(device, topic, payload, properties),
     onDeviceReady: (listener) => {
       readyListeners.add(listener);
       return () => readyListeners.delete(listener);
@@ -187,28 +183,4 @@ const startOwn = async (shared: Shared, { host, port, reusePort }: GatewayOption
     setStreams: () => Promise.resolve(),
     close: (deadlineMs) => drain(shared, listener, deadlineMs),
   };
-};
-
-const deliver = (
-  { fanOut }: Shared,
-  device: string,
-  topic: string,
-  payload: Uint8Array,
-  { properties, messageExpirySeconds }: DeliverOptions,
-): "sent" | "offline" => {
-  const sent: PublishProperties = {
-    ...(properties?.responseTopic !== undefined && { responseTopic: properties.responseTopic }),
-    ...(properties?.correlationData !== undefined && { correlationData: properties.correlationData }),
-    ...(messageExpirySeconds !== undefined && { messageExpirySeconds }),
-  };
-  const message = new FanOutMessage({ topic, payload, qos: 1, retain: false, properties: sent, publisher: undefined });
-  let isReached = false;
-  for (const delivery of fanOut.subscribers.match(topic)) {
-    // Whoever else listens to a device's commands gets a copy, but is not the device.
-    const isDevice =
-      delivery.receiver.deviceId === device ||
-      delivery.filters.some((filter) => filter.startsWith(`devices/${device}/`));
-    if (fanOut.deliverTo(message, delivery) && isDevice) isReached = true;
-  }
-  return isReached ? "sent" : "offline";
 };

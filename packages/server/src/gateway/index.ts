@@ -1,4 +1,4 @@
-export { type DeliverOptions, type Gateway, type GatewayOptions, type GatewayStats, startGateway } from "./gateway.ts";
+export { type Gateway, type GatewayOptions, type GatewayStats, startGateway } from "./gateway.ts";
 export { defaultLimits, type GatewayLimits } from "./limits.ts";
 export {
   type Authenticate,

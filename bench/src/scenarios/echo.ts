@@ -15,6 +15,7 @@ export interface EchoOptions {
   readonly window: number;
   readonly askEvery: number;
   readonly seconds: number;
+  readonly lingerMs?: number;
 }
 
 const connections = 100;
@@ -23,9 +24,9 @@ const lateCommandsMs = 2_000;
 export type EchoResult = SystemResult & { readonly roundTripMs: Percentiles };
 
 export async function echoRound(context: Context, options: EchoOptions): Promise<EchoResult> {
-  const { rate, window, askEvery, seconds } = options;
+  const { rate, window, askEvery, seconds, lingerMs } = options;
   await using folder = context.folder();
-  const node = { application: "echo" as const, dataFolder: folder.path };
+  const node = { application: "echo" as const, dataFolder: folder.path, ...(lingerMs !== undefined && { lingerMs }) };
   const { profileFolder } = context;
   await using server = await startHeadrace({ ...node, ...(profileFolder !== undefined && { profileFolder }) });
   const load = { connections, window, payloadBytes: 120, commands: true, answer: context.answer, askEvery };

@@ -45,6 +45,8 @@ export interface HeadraceOptions {
   readonly dataFolder: string;
   /** Writes a CPU profile of every thread there when it is stopped, not killed. */
   readonly profileFolder?: string;
+  /** Longest wait of input for company, ms; default: the node's. */
+  readonly lingerMs?: number;
 }
 
 interface NodeFile {
@@ -64,11 +66,12 @@ function nodeFile(dataFolder: string): NodeFile | undefined {
 
 /** Starts a node on the folder, which may hold data; settles when it takes messages. */
 export async function startHeadrace(options: HeadraceOptions): Promise<Headrace> {
-  const { application, dataFolder, profileFolder } = options;
+  const { application, dataFolder, profileFolder, lingerMs } = options;
   const app = fileURLToPath(new URL(`../../apps/${application}.ts`, import.meta.url));
   const profile = profileFolder === undefined ? [] : ["--cpu-prof", "--cpu-prof-dir", profileFolder];
   const node = ["--conditions=headrace-source", "--disable-warning=ExperimentalWarning", ...profile];
-  const start = ["start", app, "--data", dataFolder, "--mqtt-port", "0", "--http-port", "0", "--json"];
+  const linger = lingerMs === undefined ? [] : ["--linger", String(lingerMs)];
+  const start = ["start", app, "--data", dataFolder, "--mqtt-port", "0", "--http-port", "0", "--json", ...linger];
   // A session of its own: Ctrl-C at the terminal ends the bench, and the bench ends the server.
   const child = spawn(process.execPath, [...node, cli, ...start], {
     stdio: ["ignore", "pipe", "pipe"],

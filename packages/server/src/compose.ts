@@ -85,6 +85,7 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
       host,
       port: options.mqttPort ?? mqttPortDefault,
       gateways: options.gateways ?? 1,
+      ...(options.lingerMs !== undefined && { limits: { lingerMs: options.lingerMs } }),
     });
     const openGateway = gateway;
     undo.push(() => openGateway.close({ deadlineMs: 2000 }));

@@ -14,6 +14,8 @@ export interface StartOptions {
   readonly httpPort?: number;
   /** Gateway threads; default 1, which shares a thread with the log. */
   readonly gateways?: number;
+  /** Longest wait of input for company at low rates, ms; default 1, 0 never waits. */
+  readonly lingerMs?: number;
   /** Takes what functions log and what the node has to say. */
   readonly log?: (entry: { level: string; message: string; function?: string }) => void;
 }

@@ -13,6 +13,7 @@ export interface RunOptions {
   readonly mqttPort: number;
   readonly httpPort: number;
   readonly gateways?: number;
+  readonly linger?: number;
   readonly fleet?: string | true;
   readonly devices?: number;
   readonly rate?: number;
@@ -84,6 +85,7 @@ export async function runNode(options: RunOptions, dependencies: RunDependencies
     mqttPort: options.mqttPort,
     httpPort: options.httpPort,
     ...(options.gateways !== undefined && { gateways: options.gateways }),
+    ...(options.linger !== undefined && { lingerMs: options.linger }),
     log: (entry) => display.note(logLine(entry)),
   });
   let firstAlertSeconds: number | null = null;

@@ -81,7 +81,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     );
   }
   const pool = new BuilderPool();
-  const ingest = new Ingest(log, limits.waitingBytesMax);
+  const ingest = new Ingest(log, limits.waitingBytesMax, limits.lingerMs);
   const streams = new SourceStreams(log, pool, ingest);
   const readyListeners = new Set<(device: string) => void>();
   const onReady = (device: string): void => {

@@ -35,6 +35,7 @@ const smallGroup = 32;
 export class Ingest implements GroupSource, WriterGroup {
   readonly #log: GroupLog;
   readonly #waitingBytesMax: number;
+  readonly #lingerMsMax: number;
   #writers: PartitionWriter[] = [];
   #sealedWriters: PartitionWriter[] = [];
   #members: GroupMember[] = [];
@@ -56,8 +57,10 @@ export class Ingest implements GroupSource, WriterGroup {
   afterGroup: ((stored: boolean) => void) | undefined;
   repeated = 0;
 
-  constructor(log: GroupLog, waitingBytesMax: number) {
+  /** @param lingerMs longest wait of a small group for company */
+  constructor(log: GroupLog, waitingBytesMax: number, lingerMs: number) {
     this.#log = log;
+    this.#lingerMsMax = lingerMs;
     this.#waitingBytesMax = waitingBytesMax;
     log.addSource(this);
   }
@@ -194,7 +197,8 @@ export class Ingest implements GroupSource, WriterGroup {
 
   /** How long the group may wait for more events: at low rates one sync then serves several messages (ADR 0001). */
   #lingerMs(): number {
-    return this.#lastCount < smallGroup && performance.now() - this.#lastSettledMs < 2 ? 1 : 0;
+    const isSoon = performance.now() - this.#lastSettledMs < 2 * this.#lingerMsMax;
+    return isSoon && this.#lastCount < smallGroup ? this.#lingerMsMax : 0;
   }
 
   /** Calls `resume` once there is room again. */

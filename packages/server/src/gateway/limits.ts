@@ -2,6 +2,11 @@
 export interface GatewayLimits {
   /** Bytes accepted and not yet durable; beyond it sockets are not read and HTTP is refused. Default 8 MiB. */
   readonly waitingBytesMax: number;
+  /**
+   * Longest wait of a group of input for company while messages come in close succession; a group with 32 messages, or one that every
+   * sender waits for, does not wait. Default 1 ms; 0 never waits. More saves syncs at low rates and costs latency.
+   */
+  readonly lingerMs: number;
   /** Open connections. Default 10,000, less when the process may not open that many files. */
   readonly connectionsMax: number;
   /** Largest MQTT packet in bytes. Default 262,144. */
@@ -24,6 +29,7 @@ export interface GatewayLimits {
 
 export const defaultLimits: GatewayLimits = {
   waitingBytesMax: 8 * 1024 * 1024,
+  lingerMs: 1,
   connectionsMax: 10_000,
   packetBytesMax: 262_144,
   receiveMaximum: 1_000,

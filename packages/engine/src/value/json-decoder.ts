@@ -1,5 +1,6 @@
 /**
- * Decodes JSON objects that look like recent ones: devices send the same keys in the same order again and again. Keys are compared as bytes,
+ * Decodes JSON objects that look like recent ones: devices send the same keys in the same order again and again. The shapes that were seen
+ * form a tree, an edge for each key, so that messages of several kinds on one stream cost no second try. Keys are compared as bytes,
  * numbers of up to 15 digits are read exactly (Clinger's fast path: both integers are representable, so one division rounds correctly),
  * and every byte is checked. Whatever is not as expected goes to JSON.parse, whose result this decoder equals in all cases;
  * a property test holds it to that.
@@ -8,20 +9,25 @@
 /** Decodes UTF-8 of `bytes[start, end)`. */
 export type TextDecode = (bytes: Uint8Array, start: number, end: number) => string;
 
+/** A place between two keys of the shapes that begin alike. */
+interface Place {
+  readonly fields: Field[];
+  /** An object with the keys that lead here, if a shape ends here; a copy of it is cheaper than a new object that grows. */
+  template: Record<string, unknown> | undefined;
+  /** The keys that lead here. */
+  readonly names: readonly string[];
+}
+
+/** A key that was seen at a place, and what came behind it. */
 interface Field {
   readonly name: string;
   /** `"name"` in UTF-8. */
   readonly quoted: Uint8Array;
+  readonly next: Place;
   /** The text seen last in this field: statuses and units repeat. */
   text: string;
   readonly textBytes: Uint8Array;
   textLength: number;
-}
-
-interface Shape {
-  readonly fields: readonly Field[];
-  /** An object with these keys in this order; a copy of it is cheaper than a new object that grows. */
-  readonly template: Record<string, unknown>;
 }
 
 const quote = 0x22;
@@ -34,17 +40,19 @@ const powersOfTen = [1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
 const unexpected = Symbol("unexpected");
 /** Texts up to this length are remembered per field. */
 const rememberedBytesMax = 24;
-/** Objects in a row that did not fit before the shape is learned anew; more with each failure, so that mixed payloads cost no learning. */
+/** Objects in a row that did not fit before the next one is learned; more with each failure, so that mixed payloads cost no learning. */
 const missesMin = 4;
-/** Shapes that are tried one after the other; a wrong one shows at its first key as a rule. */
-const shapesMax = 8;
 const missesMax = 4096;
+/** Keys that are kept over all shapes; beyond this all is forgotten and learned anew. */
+const keysMax = 512;
+
+const noPlace = (names: readonly string[]): Place => ({ fields: [], template: undefined, names });
 
 export class JsonDecoder {
   readonly #text: TextDecode;
-  /** Known shapes, the one that fitted last in front: devices of several kinds share a stream. */
-  readonly #shapes: Shape[] = [];
   readonly #values: unknown[] = [];
+  #root = noPlace([]);
+  #keys = 0;
   #misses = 0;
   #patience = 0;
   /** Where the value that was read last ended. */
@@ -56,17 +64,10 @@ export class JsonDecoder {
 
   /** The value of `bytes[start, end)`. @throws SyntaxError as JSON.parse does */
   decode(bytes: Uint8Array, start: number, end: number): unknown {
-    const shapes = this.#shapes;
-    for (let index = 0; index < shapes.length; index++) {
-      const shape = shapes[index];
-      const value = this.#expect(shape, bytes, start, end);
-      if (value === unexpected) continue;
+    const expected = this.#expect(bytes, start, end);
+    if (expected !== unexpected) {
       this.#misses = 0;
-      if (index > 0) {
-        shapes[index] = shapes[index - 1];
-        shapes[index - 1] = shape;
-      }
-      return value;
+      return expected;
     }
     const value: unknown = JSON.parse(this.#text(bytes, start, end));
     if (this.#misses++ >= this.#patience) this.#learn(value);
@@ -75,40 +76,53 @@ export class JsonDecoder {
 
   #learn(value: unknown): void {
     this.#misses = 0;
-    const shape = learn(value);
-    if (shape && this.#shapes.length < shapesMax) this.#shapes.unshift(shape);
-    else {
+    const names = namesOf(value);
+    if (!names || this.#keys + names.length > keysMax) {
       this.#patience = Math.min(missesMax, Math.max(missesMin, this.#patience * 2));
-      if (shape) this.#shapes[shapesMax - 1] = shape;
+      if (!names) return;
+      this.#root = noPlace([]);
+      this.#keys = 0;
     }
+    let place = this.#root;
+    for (const name of names) {
+      let field = place.fields.find((candidate) => candidate.name === name);
+      if (!field) {
+        field = newField(name, place);
+        place.fields.push(field);
+        this.#keys++;
+      }
+      place = field.next;
+    }
+    place.template = { ...(value as Record<string, unknown>) };
   }
 
-  #expect(shape: Shape, bytes: Uint8Array, start: number, end: number): unknown {
-    const { fields, template } = shape;
+  #expect(bytes: Uint8Array, start: number, end: number): unknown {
     if (bytes[start] !== 0x7b) return unexpected;
     const values = this.#values;
+    let place = this.#root;
+    let count = 0;
     let at = start + 1;
-    for (let index = 0; index < fields.length; index++) {
-      const field = fields[index];
-      if (index > 0) {
-        if (bytes[at] !== comma) return unexpected;
-        at++;
-        while (bytes[at] === space) at++;
-      }
-      const { quoted } = field;
-      for (let byte = 0; byte < quoted.length; byte++) if (bytes[at + byte] !== quoted[byte]) return unexpected;
-      at += quoted.length;
+    for (;;) {
+      const field = fieldAt(place.fields, bytes, at);
+      if (!field) return unexpected;
+      at += field.quoted.length;
       if (bytes[at] !== colon) return unexpected;
       at++;
       while (bytes[at] === space) at++;
       const value = this.#value(field, bytes, at, end);
       if (value === unexpected) return unexpected;
-      values[index] = value;
+      values[count++] = value;
       at = this.#at;
+      place = field.next;
+      const byte = bytes[at++];
+      if (byte === comma) while (bytes[at] === space) at++;
+      else if (byte === 0x7d && at === end) break;
+      else return unexpected;
     }
-    if (bytes[at] !== 0x7d || at + 1 !== end) return unexpected;
+    const { template, names } = place;
+    if (!template) return unexpected;
     const object = { ...template };
-    for (let index = 0; index < fields.length; index++) object[fields[index].name] = values[index];
+    for (let index = 0; index < count; index++) object[names[index]] = values[index];
     return object;
   }
 
@@ -184,8 +198,19 @@ export class JsonDecoder {
   }
 }
 
-/** The shape of an object of scalars; undefined for anything else. */
-const learn = (value: unknown): Shape | undefined => {
+/** The key that stands at `at`. */
+const fieldAt = (fields: readonly Field[], bytes: Uint8Array, at: number): Field | undefined => {
+  next: for (const field of fields) {
+    const { quoted } = field;
+    // The first byte is a quotation mark in all of them.
+    for (let byte = 1; byte < quoted.length; byte++) if (bytes[at + byte] !== quoted[byte]) continue next;
+    if (bytes[at] === quote) return field;
+  }
+  return undefined;
+};
+
+/** Keys of an object of scalars, in their order; undefined for anything else. */
+const namesOf = (value: unknown): string[] | undefined => {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
   const names = Object.keys(value);
   // Keys like "1" are kept in numeric order and not in the order sent, and "__proto__" is no ordinary assignment.
@@ -196,15 +221,14 @@ const learn = (value: unknown): Shape | undefined => {
   )
     return undefined;
   if (Object.values(value).some((item) => typeof item === "object" && item !== null)) return undefined;
-  const encoder = new TextEncoder();
-  const fields = names.map(
-    (name): Field => ({
-      name,
-      quoted: encoder.encode(JSON.stringify(name)),
-      text: "",
-      textBytes: new Uint8Array(rememberedBytesMax),
-      textLength: 0,
-    }),
-  );
-  return { fields, template: { ...(value as Record<string, unknown>) } };
+  return names;
 };
+
+const newField = (name: string, place: Place): Field => ({
+  name,
+  quoted: new TextEncoder().encode(JSON.stringify(name)),
+  next: noPlace([...place.names, name]),
+  text: "",
+  textBytes: new Uint8Array(rememberedBytesMax),
+  textLength: 0,
+});

@@ -2,7 +2,6 @@
  * The embedded driver of the Log port (ADR 0001): all logs share one write-ahead log, one frame and one fdatasync per group.
  * Groups form by themselves: whatever is pending when the event loop comes round is written together.
  */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
   type BlockHeader,
@@ -22,7 +21,7 @@ import { BlockIndex } from "./block-index.ts";
 import { checksum } from "./checksum.ts";
 import { History, type Retention } from "./history.ts";
 import { recoverWal } from "./recovery.ts";
-import { segmentBytesDefault } from "./segment.ts";
+import { makeDurableFolder, segmentBytesDefault } from "./segment.ts";
 import { groupBytesMax, Wal } from "./wal.ts";
 
 /** A part of this thread that has open blocks: asked for them when a group forms, told when they are durable. */
@@ -92,8 +91,8 @@ export class EmbeddedLog implements Log {
   async #recover(options: EmbeddedLogOptions): Promise<void> {
     const walFolder = join(options.folder, "wal");
     const historyFolder = join(options.folder, "history");
-    mkdirSync(walFolder, { recursive: true });
-    mkdirSync(historyFolder, { recursive: true });
+    makeDurableFolder(walFolder);
+    makeDurableFolder(historyFolder);
     const segmentBytes = options.segmentBytes ?? segmentBytesDefault;
     const history = new History({ walFolder, historyFolder, segmentBytes, index: this.#index });
     const lastSegment = history.load((block) => this.#applyControl(block));

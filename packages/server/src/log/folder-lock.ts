@@ -36,9 +36,8 @@ export const lockFolder = (folder: string): Disposable => {
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(join(folder, "lock"));
-    database.exec(
-      "PRAGMA journal_mode=MEMORY; PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; CREATE TABLE IF NOT EXISTS held (at TEXT); COMMIT;",
-    );
+    // An open transaction that writes nothing: a crash can leave no half-written file that the next start could not read.
+    database.exec("BEGIN EXCLUSIVE");
     writeFileSync(pidFile, `${process.pid}\n`);
   } catch (error) {
     database?.close();

@@ -3,12 +3,12 @@
  * "HRH1" and version (8 bytes), entries (zstd each), footer (56 bytes an entry), trailer (24 bytes: u64 footer offset, u32 entries,
  * u32 CRC32C of the footer, u32 log id, "HRH1").
  */
-import { closeSync, fstatSync, fsyncSync, mkdirSync, openSync, readSync, renameSync, writevSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, writevSync } from "node:fs";
 import { dirname } from "node:path";
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { type BlockHeader, corrupt, getUint53, setUint53, viewOf } from "@headrace/engine";
 import { checksum } from "./checksum.ts";
-import { syncFolder } from "./segment.ts";
+import { makeDurableFolder, syncFolder } from "./segment.ts";
 
 const magic = 0x31485248;
 /** Fastest level: it runs at the rate of the intake, and the next one costs half as much again for a few per cent of size. */
@@ -35,7 +35,7 @@ export const writeHistoryFile = (
   logId: number,
   blocks: readonly { header: BlockHeader; block: Uint8Array }[],
 ): HistoryEntry[] => {
-  mkdirSync(dirname(path), { recursive: true });
+  makeDurableFolder(dirname(path));
   const head = new Uint8Array(8);
   viewOf(head).setUint32(0, magic, true);
   viewOf(head).setUint16(4, 1, true);

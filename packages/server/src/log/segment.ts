@@ -7,8 +7,18 @@
  *
  * A file whose header is zeros was prepared and not used yet.
  */
-import { closeSync, fsyncSync, linkSync, openSync, readdirSync, unlinkSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import { getUint53, setUint53, viewOf } from "@headrace/engine";
 import { checksum } from "./checksum.ts";
 
@@ -72,6 +82,14 @@ export const syncFolder = (folder: string): void => {
   } finally {
     closeSync(descriptor);
   }
+};
+
+/** Makes a folder whose name survives a power cut, with those above it: what is durable in a folder that is lost is lost. */
+export const makeDurableFolder = (folder: string): void => {
+  if (existsSync(folder)) return;
+  makeDurableFolder(dirname(folder));
+  mkdirSync(folder);
+  syncFolder(dirname(folder));
 };
 
 /**

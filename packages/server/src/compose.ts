@@ -13,7 +13,7 @@ import { AlertFeed } from "./alert-feed.ts";
 import { type Api, startApi } from "./api/index.ts";
 import type { Control, NodeStatus } from "./control.ts";
 import { type Gateway, startGateway } from "./gateway/index.ts";
-import { type Lake, openLake } from "./lake/index.ts";
+import { type Lake, type LakeStream, superviseLake } from "./lake/index.ts";
 import { EmbeddedLog, lockFolder, serveLog } from "./log/index.ts";
 import { metricsText } from "./metrics.ts";
 import type { HeadraceNode, StartOptions } from "./node.ts";
@@ -28,6 +28,15 @@ const httpPortDefault = 8080;
 /** Streams as stations know them: the schema stays with the functions. */
 const streamsOf = (outline: AppOutline): StreamDefinition[] =>
   outline.streams.map(({ hasSchema: _hasSchema, ...stream }) => stream);
+
+const lakeStreamsOf = (outline: AppOutline): LakeStream[] =>
+  outline.streams.map(({ name, partitions, kind, columns, table, retain }) => ({
+    name,
+    partitions: kind === "derived" ? 1 : partitions,
+    columns,
+    table,
+    ...(retain.ageMs !== undefined && { retainAgeMs: retain.ageMs }),
+  }));
 
 /**
  * Starts a node.
@@ -91,18 +100,15 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
     undo.push(() => openGateway.close({ deadlineMs: 2000 }));
     gateway.onDeviceReady((device) => runtime?.deviceReady(device));
 
-    const lakeLog = new MessageChannel();
-    serveLog(log, lakeLog.port1);
-    const lake = await openLake({
+    const lake = await superviseLake({
       folder: join(dataFolder, "lake"),
-      logPort: lakeLog.port2,
-      streams: release.outline.streams.map(({ name, partitions, kind, columns, table, retain }) => ({
-        name,
-        partitions: kind === "derived" ? 1 : partitions,
-        columns,
-        table,
-        ...(retain.ageMs !== undefined && { retainAgeMs: retain.ageMs }),
-      })),
+      newLogPort: () => {
+        const { port1, port2 } = new MessageChannel();
+        serveLog(log, port1);
+        return port2;
+      },
+      streams: lakeStreamsOf(release.outline),
+      onTrouble: (message) => say({ level: "warn", message }),
     });
     undo.push(() => lake[Symbol.asyncDispose]());
     lake.onTrimmable((channels) => {
@@ -192,6 +198,7 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
         await applyRetention(log, next.outline);
         await openGateway.setStreams(streamsOf(next.outline));
         await runtime?.reload(next);
+        await lake.setStreams(lakeStreamsOf(next.outline));
       },
       closed: closed.promise,
       close: () => (closing ??= close()),

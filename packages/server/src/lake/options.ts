@@ -19,6 +19,8 @@ export interface LakeOptions {
   /** The other end is served by `serveLog`. It is given away. */
   readonly logPort: MessagePort;
   readonly streams: readonly LakeStream[];
+  /** Told once when an open lake can go on no more. */
+  readonly onFailed?: (error: Error) => void;
   /** Rows of a stream that are kept in memory at most before they go to a file; default 250,000. */
   readonly flushRows?: number;
   /** Rows wait for their file at most this long; default 10,000. */

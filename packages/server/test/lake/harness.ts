@@ -5,7 +5,9 @@ import { join } from "node:path";
 import { MessageChannel } from "node:worker_threads";
 import { crc32c, EventBlockBuilder, InternedString, recordFlag } from "@headrace/engine";
 import type { MemoryLog } from "@headrace/testkit";
-import { type Lake, type LakeOptions, type LakeStream, openLake } from "../../src/lake/index.ts";
+import type { Lake, LakeStream } from "../../src/lake/index.ts";
+import { openLake } from "../../src/lake/open.ts";
+import type { LakeOptions } from "../../src/lake/options.ts";
 import { serveLog } from "../../src/log/index.ts";
 
 export interface TestEvent {

@@ -94,7 +94,16 @@ export class EmbeddedLog implements Log {
     makeDurableFolder(walFolder);
     makeDurableFolder(historyFolder);
     const segmentBytes = options.segmentBytes ?? segmentBytesDefault;
-    const history = new History({ walFolder, historyFolder, segmentBytes, index: this.#index });
+    const history = new History({
+      walFolder,
+      historyFolder,
+      segmentBytes,
+      index: this.#index,
+      onFatal: (error) => {
+        this.#closed = true;
+        this.#onFatal(error);
+      },
+    });
     const lastSegment = history.load((block) => this.#applyControl(block));
     const recovered = recoverWal(walFolder, lastSegment, (segment, offset, header, block) => {
       this.#index.add(segment, offset, header);

@@ -2,6 +2,7 @@
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { corrupt } from "@headrace/engine";
+import { HeadraceError } from "@headrace/sdk";
 import { checksum } from "./checksum.ts";
 import type { ChannelEnd } from "./rewrite.ts";
 import { syncFolder } from "./segment.ts";
@@ -54,7 +55,16 @@ export const readManifest = (
   return { lastSegment, files, ends: [...ends.values()] };
 };
 
-/** Appends one entry and makes it durable. */
+/** After a failed sync nobody knows what of the file is on disk, and the next sync would succeed without it: it is never tried again. */
+const syncOnce = (descriptor: number, path: string): void => {
+  try {
+    fsyncSync(descriptor);
+  } catch (cause) {
+    throw new HeadraceError("HR_LOG_FAILED", `fsync of ${path} failed: ${String(cause)}`, { cause });
+  }
+};
+
+/** Appends one entry and makes it durable. @throws HR_LOG_FAILED: the process must end */
 export const appendManifest = (folder: string, entry: ManifestEntry): void => {
   const path = manifestFile(folder);
   const isNew = !existsSync(path);
@@ -62,7 +72,7 @@ export const appendManifest = (folder: string, entry: ManifestEntry): void => {
   try {
     const line = encode(entry);
     for (let at = 0; at < line.byteLength; ) at += writeSync(descriptor, line, at);
-    fsyncSync(descriptor);
+    syncOnce(descriptor, path);
   } finally {
     closeSync(descriptor);
   }

@@ -26,6 +26,8 @@ interface HistoryOptions {
   readonly historyFolder: string;
   readonly segmentBytes: number;
   readonly index: BlockIndex;
+  /** Called when history cannot go on; the process must end. */
+  readonly onFatal: (error: HeadraceError) => void;
 }
 
 interface FileState {
@@ -138,7 +140,7 @@ export class History {
     this.#rewriting = [...recovered.sealed];
     this.#firstSegment = Math.min(this.#firstSegment, ...recovered.sealed, recovered.end.segment);
     this.#prepareAfter(recovered.end.segment);
-    this.#timer = setInterval(() => void this.#retain(), retentionIntervalMs).unref();
+    this.#timer = setInterval(() => void this.#retainOrStop(), retentionIntervalMs).unref();
     void this.#rewriteNext();
   }
 
@@ -179,11 +181,20 @@ export class History {
         this.#firstSegment = segment + 1;
       }
     } catch (error) {
+      if (this.#isFatal(error)) return;
       // The segment stays and is tried again with the next one, or at the next start; nothing is lost by waiting.
       if (this.#rpc) process.emitWarning(`rewriting a write-ahead segment failed: ${String(error)}`);
     } finally {
       this.#busy = false;
     }
+  }
+
+  #isFatal(error: unknown): boolean {
+    if (!(error instanceof HeadraceError) || error.code !== "HR_LOG_FAILED") return false;
+    // No further step may rely on the list.
+    this.#rpc = undefined;
+    this.#options.onFatal(error);
+    return true;
   }
 
   #replaceSegment(segment: number, files: readonly HistoryFile[]): void {
@@ -250,6 +261,14 @@ export class History {
   }
   release(reader: string): void {
     for (const holds of this.#holds.values()) holds.delete(reader);
+  }
+
+  async #retainOrStop(): Promise<void> {
+    try {
+      await this.#retain();
+    } catch (error) {
+      if (!this.#isFatal(error) && this.#rpc) process.emitWarning(`deleting history files failed: ${String(error)}`);
+    }
   }
 
   /** Deletes history files that are trimmed as a whole, too old, or beyond a log's size. Oldest first; a file that is held stops its log. */

@@ -3,12 +3,14 @@
  * Method: a process that only appends is killed by strace at the Nth call of each kind, for every N of a cycle with several segment rolls and
  * rewritings; its calls are given errors, short results and delays; its trace is judged for what a power cut would have taken.
  */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { temporaryFolder } from "../node-process.ts";
-import { LogHistory, type LogRun, powerCutViolations } from "./log-runs.ts";
-import { can, replay, sampleOf, scope } from "./scope.ts";
+import type { LogLoad } from "./log-process.ts";
+import { LogHistory, type LogRun, powerCutViolations, runLog } from "./log-runs.ts";
+import { canMount, ImageDisk, smallDisk } from "./mounts.ts";
+import { can, randomOf, replay, sampleOf, scope } from "./scope.ts";
 
 const bug = process.env.HEADRACE_PLANTED;
 /** Rolls five times, and rewrites what it rolls. */
@@ -87,4 +89,176 @@ describe("S1: kill -9 at the Nth call, for every N of a cycle", () => {
     expect(found).toEqual([]);
     if (places.length > 0) expect(killed).toBeGreaterThan(0);
   });
+});
+
+describe("S4: a failed sync", () => {
+  test(
+    "S4: fdatasync fails once: nothing of that group or later is acknowledged, the process ends, nothing is synced again",
+    longer,
+    async () => {
+      const all = Array.from({ length: calls.get("fdatasync") ?? 0 }, (_, at) => at + 1);
+      using folder = temporaryFolder();
+      const history = new LogHistory(dataIn(folder));
+      const found: string[] = [];
+      for (const when of sampleOf("S4", all, { ci: 4, full: 30, soak: 1000 })) {
+        const inject = `fdatasync:error=EIO:when=${when}`;
+        const { run, violations } = await history.next(cycle, { inject, trace: true, bug });
+        const failed = run.steps.some(
+          ({ step, name, result }) => step === "end" && name === "fdatasync" && result === "EIO",
+        );
+        found.push(...wrong([...violations, ...powerCutViolations(run, history.folder)], "S4", `${when}`));
+        expect(failed, `${run.stderr} ${replay("S4")}`).toBe(true);
+        expect(run, replay("S4")).toMatchObject({ code: 70, fatal: expect.stringContaining("HR_LOG_FAILED") });
+      }
+      const { run, violations } = await history.next({ segmentBytes: cycle.segmentBytes }, { bug });
+      expect([...found, ...violations]).toEqual([]);
+      expect(run.recovered).toBeDefined();
+    },
+  );
+
+  test(
+    "S4: the sync of the list of history files fails once: it is not tried again behind the failure",
+    longer,
+    async () => {
+      using folder = temporaryFolder();
+      const history = new LogHistory(dataIn(folder));
+      const path = join(history.folder, "history/manifest");
+      const { run, violations } = await history.next(cycle, {
+        inject: "fsync:error=EIO:when=2",
+        path,
+        trace: true,
+        bug,
+      });
+      expect([...violations, ...powerCutViolations(run, history.folder)]).toEqual([]);
+      expect(run, run.stderr).toMatchObject({ code: 70, fatal: expect.stringContaining("HR_LOG_FAILED") });
+      const after = await history.next(cycle, { bug });
+      expect(after.violations).toEqual([]);
+      expect(after.run.code, after.run.fatal).toBe(0);
+    },
+  );
+});
+
+describe("S5: a full disk", () => {
+  test("S5: ENOSPC refuses with HR_DISK_FULL, and goes on without a restart when there is space", longer, async () => {
+    using folder = temporaryFolder();
+    const history = new LogHistory(dataIn(folder));
+    const { run } = await history.next(
+      { ...cycle, retryMs: 1 },
+      { inject: "pwrite64,pwritev:error=ENOSPC:when=12..16", bug },
+    );
+    expect(run.refused.filter((text) => text.startsWith("HR_DISK_FULL")).length).toBeGreaterThan(0);
+    expect(run).toMatchObject({ code: 0, fatal: undefined });
+    expect(run.acked).toHaveLength(cycle.groups);
+    expect((await history.next({ segmentBytes: cycle.segmentBytes }, { bug })).violations).toEqual([]);
+  });
+
+  test.runIf(canMount)("S5: a disk of 4 MB that runs full and is given room again", longer, async () => {
+    using folder = temporaryFolder();
+    using disk = smallDisk(folder.path, 4 << 20);
+    const ballast = join(disk.path, "ballast");
+    writeFileSync(ballast, new Uint8Array(2 << 20));
+    const history = new LogHistory(dataIn(disk));
+    let refused = 0;
+    const onLine = (line: string): void => {
+      if (line.startsWith("refused HR_DISK_FULL") && ++refused === 5) rmSync(ballast);
+    };
+    const load = { groups: 90, payloadBytes: 30_000, segmentBytes: 256 * 1024 };
+    const { run } = await history.next({ ...load, retryMs: 5 }, { onLine, bug });
+    expect(refused).toBeGreaterThanOrEqual(5);
+    expect(run, run.stderr).toMatchObject({ code: 0, fatal: undefined });
+    expect(run.acked).toHaveLength(load.groups);
+    expect((await history.next({ segmentBytes: load.segmentBytes }, { bug })).violations).toEqual([]);
+  });
+});
+
+describe("S6: short writes", () => {
+  test(
+    "S6: a write that is cut at any byte leaves a group that is there as a whole or not at all",
+    longer,
+    async () => {
+      using folder = temporaryFolder();
+      const history = new LogHistory(dataIn(folder));
+      const places = sampleOf(
+        "S6",
+        Array.from({ length: 400 }, (_, at) => 2100 + at * 7),
+        { ci: 4, full: 40, soak: 400 },
+      );
+      const found: string[] = [];
+      let torn = 0;
+      for (const [index, bytes] of places.entries()) {
+        // The kernel writes up to the limit and no further: a real short write, and then an error or a signal.
+        const segmentBytes = 1 << 20;
+        const { run, violations } = await history.next(
+          { groups: 40, segmentBytes, payloadBytes: 1500 },
+          { prefix: ["prlimit", `--fsize=${bytes + index * 65_536}`], bug },
+        );
+        found.push(...wrong([...violations, ...(run.recovered ? [] : [run.fatal ?? "no start"])], "S6", `${bytes}`));
+        if (run.code !== 0) torn += 1;
+      }
+      const { run, violations } = await history.next({ segmentBytes: 1 << 20 }, { bug });
+      expect([...found, ...violations]).toEqual([]);
+      expect(run.recovered).toBeDefined();
+      expect(torn).toBeGreaterThan(0);
+    },
+  );
+
+  test("S6: a disk that claims to have written what it has not is found out at the next start", longer, async () => {
+    using folder = temporaryFolder();
+    const history = new LogHistory(dataIn(folder));
+    await history.next({ groups: 8, segmentBytes: 1 << 20 }, { inject: "pwritev:retval=3:when=4", bug });
+    const { run } = await history.next({ segmentBytes: 1 << 20 }, { bug });
+    expect(run).toMatchObject({ code: 71, fatal: expect.stringMatching(/HR_BLOCK_CORRUPT .*segment 1 .*byte \d+/) });
+  });
+});
+
+test("S18: a sync that takes its time delays acknowledgements and loses none", longer, async () => {
+  using folder = temporaryFolder();
+  const history = new LogHistory(dataIn(folder));
+  const started = performance.now();
+  const { run } = await history.next(
+    { ...cycle, groups: 6 },
+    { inject: "fdatasync:delay_enter=2000000:when=4", trace: true, bug },
+  );
+  expect(performance.now() - started).toBeGreaterThan(2000);
+  expect(run).toMatchObject({ code: 0, refused: [] });
+  expect(powerCutViolations(run, history.folder)).toEqual([]);
+  expect((await history.next({ segmentBytes: cycle.segmentBytes }, { bug })).violations).toEqual([]);
+});
+
+test.runIf(canMount)("S2, S3: power is cut under load, also right behind a segment roll", longer, async () => {
+  using folder = temporaryFolder();
+  using disk = ImageDisk.make(folder.path, 24 << 20);
+  const data = dataIn(disk);
+  const random = randomOf("S2");
+  const cuts = { ci: 3, full: 25, soak: 300 }[scope];
+  const found: string[] = [];
+  const acked: string[] = [];
+  let total = 0;
+  let wait = 3;
+  const judged: { disk: ImageDisk; acked: string[] }[] = [];
+  using stack = new DisposableStack();
+  const load: LogLoad = { folder: data, run: 1, groups: 40 + cuts * 10, segmentBytes: 4096 };
+  await runLog(load, {
+    bug,
+    onLine: (line, pid) => {
+      if (!line.startsWith("acked ")) return;
+      acked.push(line.slice(6));
+      if (judged.length >= cuts || --wait > 0) return;
+      wait = 1 + Math.floor(random() * 10);
+      // Nothing reaches the disk while it is copied.
+      process.kill(pid, "SIGSTOP");
+      judged.push({ disk: stack.use(disk.cut()), acked: [...acked] });
+      process.kill(pid, "SIGCONT");
+    },
+  });
+  for (const [index, { disk: cut, acked }] of judged.entries()) {
+    const run = await runLog({ folder: join(cut.path, "data"), run: 2, segmentBytes: 4096 }, { bug });
+    total += acked.length;
+    if (!run.recovered) found.push(`cut ${index}: ${run.fatal ?? run.stderr}`);
+    const there = new Set(run.recovered);
+    for (const text of acked) if (!there.has(text)) found.push(`cut ${index}: ${text} was acknowledged and is lost`);
+  }
+  expect(wrong(found.slice(0, 10), "S2", "")).toEqual([]);
+  expect(judged).toHaveLength(cuts);
+  expect(total).toBeGreaterThan(0);
 });

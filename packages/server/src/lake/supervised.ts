@@ -97,7 +97,12 @@ class Supervised implements SupervisedLake {
     const change = async (): Promise<void> => {
       await before;
       await this.#retire();
-      await this.open();
+      try {
+        await this.open();
+      } catch (error) {
+        this.#reopenLater();
+        throw error;
+      }
     };
     this.#opening = change();
     await this.#opening;

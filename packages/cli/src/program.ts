@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { addDeadLetters } from "./commands/dead-letters.ts";
 import { addDev } from "./commands/dev.ts";
 import { addInit } from "./commands/init.ts";
+import { addLog } from "./commands/log.ts";
 import { examples, type Output } from "./commands/options.ts";
 import { addQuery } from "./commands/query.ts";
 import { addSend } from "./commands/send.ts";
@@ -37,7 +38,7 @@ function buildProgram(output: Output, asJson: boolean): Command {
         "\nClient commands find the node by --url and --token, by HEADRACE_URL and HEADRACE_TOKEN, or by --data (.headrace).\n" +
         "Exit codes: 0 success, 1 failure, 2 wrong usage.\n",
     );
-  for (const add of [addInit, addDev, addStart, addSend, addTail, addQuery, addStatus, addDeadLetters])
+  for (const add of [addInit, addDev, addStart, addSend, addTail, addQuery, addStatus, addDeadLetters, addLog])
     add(program, output);
   return program;
 }

@@ -8,6 +8,15 @@ export const exitCodes = { failure: 1, usage: 2 } as const;
 /** The caller wrote something that the command does not take: exit code 2. */
 export class UsageError extends Error {}
 
+/** The command has said all that there is to say; only its exit code is left. */
+export class ExitWith extends Error {
+  readonly exitCode: number;
+  constructor(exitCode: number) {
+    super(`exit code ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
+
 const internal = (error: unknown): { code: string; message: string; action: string } => ({
   code: "HR_INTERNAL",
   message: error instanceof Error ? error.message : String(error),
@@ -16,6 +25,7 @@ const internal = (error: unknown): { code: string; message: string; action: stri
 
 /** Prints the error to stderr and returns the exit code. */
 export function reportError(error: unknown, asJson: boolean, write: (text: string) => void): number {
+  if (error instanceof ExitWith) return error.exitCode;
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     // Commander has told people already.

@@ -7,3 +7,4 @@
  */
 export type { Lake, LakeStats, LakeStream } from "./options.ts";
 export { type SupervisedLake, superviseLake } from "./supervised.ts";
+export { verifyLake } from "./verify.ts";

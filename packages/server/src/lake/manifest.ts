@@ -63,23 +63,10 @@ export class Manifest {
    */
   constructor(folder: string) {
     this.#folder = folder;
-    const path = join(folder, fileName);
-    if (existsSync(path)) {
-      const content = readFileSync(path);
-      this.#endBytes = content.lastIndexOf(0x0a) + 1;
-      for (let at = 0; at < this.#endBytes; ) {
-        const lineEnd = content.indexOf(0x0a, at);
-        const line = content.toString("utf8", at, lineEnd);
-        const json = line.slice(9);
-        if (crcOf(json) !== line.slice(0, 8))
-          throw new HeadraceError("HR_LAKE_CORRUPT", `${path} is damaged at byte ${at}`, {
-            data: { path, offset: at },
-          });
-        this.#apply(JSON.parse(json) as ManifestStep);
-        this.#steps++;
-        at = lineEnd + 1;
-      }
-    }
+    this.#endBytes = readSteps(folder, (step) => {
+      this.#apply(step);
+      this.#steps++;
+    });
     this.#open();
     ftruncateSync(this.#file, this.#endBytes);
     fsyncSync(this.#file);
@@ -154,6 +141,34 @@ export class Manifest {
     this.#steps = 1;
   }
 }
+
+/** Gives every step to `visit`; returns where the last finished line ends. @throws HR_LAKE_CORRUPT */
+const readSteps = (folder: string, visit: (step: ManifestStep) => void): number => {
+  const path = join(folder, fileName);
+  if (!existsSync(path)) return 0;
+  const content = readFileSync(path);
+  const endBytes = content.lastIndexOf(0x0a) + 1;
+  for (let at = 0; at < endBytes; ) {
+    const lineEnd = content.indexOf(0x0a, at);
+    const line = content.toString("utf8", at, lineEnd);
+    const json = line.slice(9);
+    if (crcOf(json) !== line.slice(0, 8))
+      throw new HeadraceError("HR_LAKE_CORRUPT", `${path} is damaged at byte ${at}`, { data: { path, offset: at } });
+    visit(JSON.parse(json) as ManifestStep);
+    at = lineEnd + 1;
+  }
+  return endBytes;
+};
+
+/** The files that the manifest of a folder names, without opening it for writing. @throws HR_LAKE_CORRUPT */
+export const listedFiles = (folder: string): LakeFile[] => {
+  const files = new Map<string, LakeFile>();
+  readSteps(folder, ({ add, remove }) => {
+    for (const path of remove) files.delete(path);
+    for (const file of add) files.set(file.path, file);
+  });
+  return [...files.values()];
+};
 
 const crcOf = (json: string): string => crc32(json).toString(16).padStart(8, "0");
 const lineOf = (step: ManifestStep): Buffer => {

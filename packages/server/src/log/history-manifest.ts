@@ -22,9 +22,13 @@ const encode = (entry: ManifestEntry): Buffer => {
 
 const manifestFile = (folder: string): string => join(folder, "manifest");
 
-/** Reads the manifest; a last line that is cut was never acted on and is removed. @throws HR_BLOCK_CORRUPT for any other damage */
+/**
+ * Reads the manifest; a last line that is cut was never acted on and is removed, unless `mode` says that nothing may be changed.
+ * @throws HR_BLOCK_CORRUPT for any other damage
+ */
 export const readManifest = (
   folder: string,
+  mode: "repair" | "read" = "repair",
 ): { lastSegment: number; files: Map<string, { logId: number; byteLength: number }>; ends: ChannelEnd[] } => {
   const ends = new Map<string, ChannelEnd>();
   const files = new Map<string, { logId: number; byteLength: number }>();
@@ -40,7 +44,7 @@ export const readManifest = (
     const sound = lineEnd >= 0 && Number.parseInt(line.slice(0, 8), 16) === checksum(Buffer.from(text));
     if (!sound) {
       if (lineEnd >= 0 && lineEnd < bytes.byteLength - 1) throw corrupt(`${path} is damaged at byte ${at}`);
-      truncateSync(path, at);
+      if (mode === "repair") truncateSync(path, at);
       break;
     }
     const entry = JSON.parse(text) as ManifestEntry;

@@ -1,4 +1,6 @@
 export { checksum } from "./checksum.ts";
 export { type EarlyListener, EmbeddedLog, type EmbeddedLogOptions, type GroupSource } from "./embedded.ts";
+export { type Finding, type Progress, Survey } from "./findings.ts";
 export { lockFolder } from "./folder-lock.ts";
 export { RemoteLog, serveLog } from "./remote.ts";
+export { type LogSurvey, verifyLog } from "./verify.ts";

@@ -3,7 +3,7 @@
  * "HRH1" and version (8 bytes), entries (zstd each), footer (56 bytes an entry), trailer (24 bytes: u64 footer offset, u32 entries,
  * u32 CRC32C of the footer, u32 log id, "HRH1").
  */
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, writevSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, fsyncSync, openSync, readSync, renameSync, writevSync } from "node:fs";
 import { dirname } from "node:path";
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { type BlockHeader, corrupt, getUint53, setUint53, viewOf } from "@headrace/engine";
@@ -102,6 +102,7 @@ const readExactly = (descriptor: number, offset: number, byteLength: number, pat
 
 /** Reads the index of a history file. @throws HR_BLOCK_CORRUPT naming the file */
 export const readHistoryIndex = (path: string, logId: number): HistoryEntry[] => {
+  if (!existsSync(path)) throw corrupt(`${path} is missing`);
   const descriptor = openSync(path, "r");
   try {
     const size = fstatSync(descriptor).size;

@@ -23,18 +23,24 @@ const encode = (entry: ManifestEntry): Buffer => {
 const manifestFile = (folder: string): string => join(folder, "manifest");
 
 /**
- * Reads the manifest; a last line that is cut was never acted on and is removed, unless `mode` says that nothing may be changed.
+ * Reads the manifest. A last line that is cut was never acted on; {@link cutManifest} removes it, once everything else has turned out sound: if it is
+ * damage, the segment that it rewrote is gone and the start must be refused with nothing changed.
  * @throws HR_BLOCK_CORRUPT for any other damage
  */
 export const readManifest = (
   folder: string,
-  mode: "repair" | "read" = "repair",
-): { lastSegment: number; files: Map<string, { logId: number; byteLength: number }>; ends: ChannelEnd[] } => {
+): {
+  lastSegment: number;
+  files: Map<string, { logId: number; byteLength: number }>;
+  ends: ChannelEnd[];
+  tornAt: number | undefined;
+} => {
   const ends = new Map<string, ChannelEnd>();
   const files = new Map<string, { logId: number; byteLength: number }>();
   let lastSegment = 0;
   const path = manifestFile(folder);
-  if (!existsSync(path)) return { lastSegment, files, ends: [...ends.values()] };
+  let tornAt: number | undefined;
+  if (!existsSync(path)) return { lastSegment, files, ends: [], tornAt };
   const bytes = readFileSync(path);
   let at = 0;
   while (at < bytes.byteLength) {
@@ -44,7 +50,7 @@ export const readManifest = (
     const sound = lineEnd >= 0 && Number.parseInt(line.slice(0, 8), 16) === checksum(Buffer.from(text));
     if (!sound) {
       if (lineEnd >= 0 && lineEnd < bytes.byteLength - 1) throw corrupt(`${path} is damaged at byte ${at}`);
-      if (mode === "repair") truncateSync(path, at);
+      tornAt = at;
       break;
     }
     const entry = JSON.parse(text) as ManifestEntry;
@@ -56,8 +62,11 @@ export const readManifest = (
     }
     at = lineEnd + 1;
   }
-  return { lastSegment, files, ends: [...ends.values()] };
+  return { lastSegment, files, ends: [...ends.values()], tornAt };
 };
+
+/** Removes a torn last line. */
+export const cutManifest = (folder: string, tornAt: number): void => truncateSync(manifestFile(folder), tornAt);
 
 /** After a failed sync nobody knows what of the file is on disk, and the next sync would succeed without it: it is never tried again. */
 const syncOnce = (descriptor: number, path: string): void => {

@@ -9,7 +9,7 @@ import type { BlockIndex } from "./block-index.ts";
 import type { BlockPlace, ChannelIndex, Run } from "./channel-index.ts";
 import { checksum } from "./checksum.ts";
 import { type HistoryEntry, readHistoryBlock, readHistoryIndex } from "./history-file.ts";
-import { readManifest } from "./history-manifest.ts";
+import { cutManifest, readManifest } from "./history-manifest.ts";
 import type { Recovered } from "./recovery.ts";
 import type { HistoryFile } from "./rewrite.ts";
 import { segmentFile } from "./segment.ts";
@@ -55,6 +55,7 @@ export class History {
   readonly #prepared = new Set<number>();
   #rewriting: number[] = [];
   #busy = false;
+  #clean = (): void => undefined;
   #worker: Worker | undefined;
   #rpc: Rpc | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -74,20 +75,28 @@ export class History {
       const entries = readHistoryIndex(join(historyFolder, path), logId);
       this.#addFile(path, logId, entries, (run, writer) => {
         const channel = index.channel({ logId, writer });
+        const [{ sequence }] = run.places;
+        if (sequence < channel.endSequence)
+          throw corrupt(
+            `${join(historyFolder, path)} begins at sequence ${sequence} of log ${logId}, which ends at ${channel.endSequence}`,
+          );
         channel.addHistory(run);
         for (const entry of entries) if (entry.writer === writer) channel.epoch = Math.max(channel.epoch, entry.epoch);
       });
       if (logId === 0)
         for (const entry of entries)
-          visitControl(readHistoryBlock(this.#descriptor(join(historyFolder, path)), path, entry));
+          visitControl(readHistoryBlock(this.#descriptor(join(historyFolder, path)), join(historyFolder, path), entry));
     }
     for (const [logId, writer, epoch, endSequence] of manifest.ends) {
       const channel = index.channel({ logId, writer });
       channel.endSequence = Math.max(channel.endSequence, endSequence);
       channel.epoch = Math.max(channel.epoch, epoch);
     }
-    this.#removeOrphans(manifest.files, manifest.lastSegment);
     this.#firstSegment = manifest.lastSegment + 1;
+    this.#clean = () => {
+      if (manifest.tornAt !== undefined) cutManifest(historyFolder, manifest.tornAt);
+      this.#removeOrphans(manifest.files, manifest.lastSegment);
+    };
     return manifest.lastSegment;
   }
 
@@ -131,7 +140,9 @@ export class History {
     for (const [writer, places] of writers) place({ source: { kind: "history", path }, places }, writer);
   }
 
+  /** Everything that the log needs is there: what is left of unfinished steps goes, and the background work begins. */
   async start(recovered: Recovered): Promise<void> {
+    this.#clean();
     const file = import.meta.url.endsWith(".ts") ? "./maintenance-worker.ts" : "./maintenance-worker.js";
     this.#worker = new Worker(new URL(file, import.meta.url), { name: "log-maintenance" });
     this.#worker.unref();

@@ -43,11 +43,16 @@ export const recoverWal = (
     const head = decodeSegmentHeader(bytes);
     if (head === "empty" || (head === "damaged" && !numbers.slice(index + 1).some((later) => isUsed(folder, later)))) {
       // Prepared, or torn while it was being opened: nothing was acknowledged from it.
+      const frames = framesIn(bytes);
+      if (frames > 1) throw damaged("the segment header, with groups behind it", number, 0);
+      if (frames > 0 || head === "damaged") cut = { segment: number, offset: 0 };
       prepared.push(number);
       continue;
     }
     if (head === "damaged") throw damaged("the segment header", number, 0);
     if (head.number !== number) throw damaged(`it says that it is segment ${head.number}`, number, 0);
+    if (!end && number !== after + 1 && prepared.length === 0)
+      throw damaged(`segment ${after + 1} is missing`, number, 0);
     if (prepared.length > 0) throw damaged(`segment ${prepared[0]} before it is empty`, number, 0);
     if (end && (head.firstGroup !== end.groupNumber || head.previousHash !== end.previousHash)) {
       if (cut) throw damaged("the log goes on in the next segment behind a torn frame", cut.segment, cut.offset);
@@ -67,8 +72,17 @@ export const recoverWal = (
       visit,
     ));
   }
+  // A segment is rewritten once the next one is there: that one cannot be missing, used or not.
+  if (!end && after > 0 && !numbers.includes(after + 1)) throw damaged("it is missing", after + 1, 0);
   const last = end ?? { segment: prepared[0] ?? after + 1, offset: 0, groupNumber: 1, previousHash: 0, salt: 0 };
   return { end: last, sealed: used.slice(0, -1), prepared, cut };
+};
+
+/** Groups behind a header that cannot be read, up to two: the second is written only when the first is durable, and the header with it. */
+const framesIn = (bytes: Uint8Array): number => {
+  const first = decodeFrameHeader(bytes, segmentHeaderBytes);
+  if (!first) return 0;
+  return decodeFrameHeader(bytes, segmentHeaderBytes + first.byteLength) ? 2 : 1;
 };
 
 const isUsed = (folder: string, number: number): boolean =>

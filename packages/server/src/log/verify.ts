@@ -117,7 +117,7 @@ const verifyHistory = (folder: string, survey: Survey, reading: Reading): number
   if (!existsSync(folder)) return 0;
   let manifest: ReturnType<typeof readManifest>;
   try {
-    manifest = readManifest(folder, "read");
+    manifest = readManifest(folder);
   } catch (error) {
     survey.damage({ file: join(folder, "manifest"), logs: ["all"], message: messageOf(error) });
     return 0;

@@ -20,6 +20,7 @@ export const emptyStatus = (): NodeStatus => ({
       failed: 0,
       lagEvents: 0,
       lagMs: 0,
+      stateBytes: 4096,
       keys: 0,
     },
   ],

@@ -19,6 +19,7 @@ export {
 export { tumblingHandlers } from "./operators/tumbling.ts";
 export { failureStreams } from "./task/commit-builder.ts";
 export * from "./task/commit-format.ts";
+export { Compaction, type SnapshotContent } from "./task/compaction.ts";
 export { timeOf } from "./task/decoder.ts";
 export { describeError } from "./task/failure.ts";
 export { functionHandlers, isAsyncHandler, type LogSink } from "./task/function-handlers.ts";

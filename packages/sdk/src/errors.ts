@@ -85,6 +85,18 @@ export const errorCatalogue = {
     "Ask for less: add a WHERE, a LIMIT or an aggregate.",
   ),
   HR_QUERY_NOT_SELECT: entry("Only one SELECT statement is accepted.", "Send a single SELECT (or WITH … SELECT)."),
+  HR_SNAPSHOT_CORRUPT: entry(
+    "No snapshot of a task can be read and its journal no longer reaches back to the beginning.",
+    "Restore the snapshot files that the message names from a backup; the other tasks go on and the task's input is kept.",
+  ),
+  HR_SNAPSHOT_MISMATCH: entry(
+    "A task's snapshot and its journal do not belong together.",
+    "Stop; put back the log and the snapshots of one backup. Part of the data folder was replaced or set back.",
+  ),
+  HR_STATE_FULL: entry(
+    "The state of a task has reached its bound.",
+    "Give keys a time to live, keep less in each, or raise bytesPerTask; memory grows with it.",
+  ),
   HR_STATE_INVALID: entry(
     "A state or emitted value cannot be stored.",
     "Keep plain data, Map, Set, Date, bigint and typed arrays in state, at most 64 KiB per key.",

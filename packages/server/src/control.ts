@@ -24,6 +24,10 @@ export interface TaskStatus {
   lagEvents: number;
   lagMs: number;
   keys: number;
+  /** Bytes of keys and values as they are stored. */
+  stateBytes: number;
+  /** Why the task does not run: its storage is damaged. */
+  failure?: string;
 }
 
 export interface NodeStatus {

@@ -70,6 +70,18 @@ export const metricsText = (status: NodeStatus): string => {
       "Keys with state.",
       perTask((task) => task.keys),
     ),
+    family(
+      "headrace_task_state_bytes",
+      "gauge",
+      "Bytes of keys and values of the state as they are stored.",
+      perTask((task) => task.stateBytes),
+    ),
+    family(
+      "headrace_task_running",
+      "gauge",
+      "1 while the task runs, 0 while it restarts or its storage is damaged.",
+      perTask((task) => (task.state === "running" ? 1 : 0)),
+    ),
     family("headrace_alerts_active", "gauge", "Alerts that are raised.", one(status.alerts.active)),
     family(
       "headrace_commands_total",

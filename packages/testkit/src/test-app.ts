@@ -113,7 +113,7 @@ export class TestApp {
     const untilMs = this.#nowMs + (typeof by === "number" ? by : durationMs(by));
     await this.settle();
     for (;;) {
-      const dueMs = Math.min(...this.#tasks.map(({ task }) => task.timers.nextMs ?? Number.POSITIVE_INFINITY));
+      const dueMs = Math.min(...this.#tasks.map(({ task }) => task.nextDueMs ?? Number.POSITIVE_INFINITY));
       if (dueMs > untilMs) break;
       this.#nowMs = Math.max(this.#nowMs, dueMs);
       for (const task of shuffled(this.#tasks, this.#random)) task.advance(this.#nowMs);

@@ -112,7 +112,11 @@ export class AsyncRunner {
     const invocation = new LedgerInvocation(task.spec, ledger);
     let cell: Cell | undefined;
     try {
-      if (task.spec.initialState) cell = task.state.open(event.key);
+      if (task.spec.initialState) {
+        cell = task.state.open(event.key);
+        cell.busy = true;
+        if (task.state.isExpired(cell, event.arrivalTimeMs)) task.state.renew(cell);
+      }
       const nowMs = task.host.nowMs();
       invocation.begin(event.key, event.device, nowMs, cell?.value, position.logId, position.writer, sequence);
       const result = task.spec.onEvent(event, invocation, inputIndex);
@@ -130,6 +134,7 @@ export class AsyncRunner {
       task.deadLetter(ledger, input, waiting.payload, event, positionText(position, sequence), error);
       task.failed++;
     }
+    if (cell) cell.busy = false;
     const mark = task.ledger.mark();
     task.ledger.absorb(ledger);
     task.applyTimers(mark);

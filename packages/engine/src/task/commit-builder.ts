@@ -186,29 +186,5 @@ const journalSections = (content: Pick<CommitContent, "positions" | "state" | "t
   return blocks.filter((block) => block.length > 0);
 };
 
-/** Packs the whole state of a task as snapshot blocks that follow commit `journalSequence`. */
-export const packSnapshot = (
-  spec: TaskSpec,
-  host: TaskHost,
-  journalSequence: number,
-  content: Pick<CommitContent, "positions" | "state" | "timers" | "meta">,
-): Uint8Array[] =>
-  journalSections(content).map((sections) =>
-    packBlock(
-      {
-        logId: spec.journalLogId,
-        writer: spec.journalLogId,
-        epoch: host.epoch,
-        sequence: journalSequence,
-        recordCount: 1,
-        earliestMs: content.meta.timeMs,
-        latestMs: content.meta.timeMs,
-        kind: blockKind.snapshot,
-      },
-      sections,
-      host.checksum,
-    ),
-  );
-
 /** Streams that every task may write. */
 export const failureStreams = [systemStreams.rejected, systemStreams.deadLetters] as const;

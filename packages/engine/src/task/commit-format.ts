@@ -6,6 +6,7 @@
  *   2 STATE      per key: u16 key bytes, u8 1 set / 0 removed, u8 0, u32 value bytes, key, value
  *   3 TIMERS     per timer: u16 key bytes, u16 name bytes, u8 1 set / 0 removed, 3 × u8 0, u64 due ms, key, name
  *   4 META       u64 commit time ms, u64 events done so far, u64 next timer ms (0: none), u64 events failed so far
+ *   5 TOUCHED    snapshots only, per run of the keys in the block's STATE: u64 time of their commit ms, u32 keys, u32 0
  */
 import {
   type BlockHeader,
@@ -19,12 +20,14 @@ import {
 import { writeUtf8 } from "../block/utf8.ts";
 import type { ChannelPosition } from "./positions.ts";
 
-export const commitSection = { positions: 1, state: 2, timers: 3, meta: 4 } as const;
+export const commitSection = { positions: 1, state: 2, timers: 3, meta: 4, touched: 5 } as const;
 
 export interface StateChange {
   readonly key: string;
   /** Undefined: the key is removed. */
   readonly bytes: Uint8Array | undefined;
+  /** Time of the commit that changed it last, ms; for what is read. */
+  readonly touchedMs?: number;
 }
 export interface TimerChange {
   readonly key: string;
@@ -148,7 +151,18 @@ const decodePositions = (bytes: Uint8Array): ChannelPosition[] => {
   return positions;
 };
 
-const decodeState = (bytes: Uint8Array, changes: StateChange[]): void => {
+/** Decodes short text without a call into the platform while it is ASCII: keys are, nearly always. */
+const shortText = (bytes: Uint8Array, start: number, end: number): string => {
+  if (end - start > 48) return decoder.decode(bytes.subarray(start, end));
+  let text = "";
+  for (let at = start; at < end; at++) {
+    if (bytes[at] >= 0x80) return decoder.decode(bytes.subarray(start, end));
+    text += String.fromCharCode(bytes[at]);
+  }
+  return text;
+};
+
+const decodeState = (bytes: Uint8Array, changes: StateChange[], touchedMs: () => number): void => {
   const view = viewOf(bytes);
   for (let at = 0; at < bytes.byteLength; ) {
     if (at + 8 > bytes.byteLength) throw corrupt("the state of a commit is cut");
@@ -156,11 +170,42 @@ const decodeState = (bytes: Uint8Array, changes: StateChange[]): void => {
     const end = keyEnd + view.getUint32(at + 4, true);
     if (end > bytes.byteLength) throw corrupt("the state of a commit is cut");
     changes.push({
-      key: decoder.decode(bytes.subarray(at + 8, keyEnd)),
+      key: shortText(bytes, at + 8, keyEnd),
       bytes: view.getUint8(at + 2) === 1 ? bytes.slice(keyEnd, end) : undefined,
+      touchedMs: touchedMs(),
     });
     at = end;
   }
+};
+
+/** Runs of a TOUCHED section as a function that gives one key's time after the other. */
+const touchedRuns = (bytes: Uint8Array): (() => number) => {
+  const view = viewOf(bytes);
+  if (bytes.byteLength % 16 !== 0) throw corrupt("the times of a snapshot are cut");
+  let at = 0;
+  let left = 0;
+  let timeMs = 0;
+  return () => {
+    while (left === 0) {
+      if (at >= bytes.byteLength) throw corrupt("a snapshot has more keys than times");
+      timeMs = getUint53(view, at);
+      left = view.getUint32(at + 8, true);
+      at += 16;
+    }
+    left--;
+    return timeMs;
+  };
+};
+
+/** Times of keys in the order of a STATE section. */
+export const encodeTouched = (runs: readonly (readonly [timeMs: number, keys: number])[]): Uint8Array => {
+  const bytes = new Uint8Array(runs.length * 16);
+  const view = viewOf(bytes);
+  for (const [index, [timeMs, keys]] of runs.entries()) {
+    setUint53(view, index * 16, timeMs);
+    view.setUint32(index * 16 + 8, keys, true);
+  }
+  return bytes;
 };
 
 const decodeTimers = (bytes: Uint8Array, changes: TimerChange[]): void => {
@@ -186,10 +231,13 @@ export const decodeCommit = (block: Uint8Array): Commit => {
   const state: StateChange[] = [];
   const timers: TimerChange[] = [];
   let meta: CommitMeta = { timeMs: 0, processed: 0, nextTimerMs: 0, failed: 0 };
+  // A commit of several blocks has its time in the header of each.
+  let touchedMs = (): number => header.latestMs;
   for (const section of readSections(block, header)) {
     const bytes = block.subarray(section.start, section.end);
     if (section.type === commitSection.positions) positions = decodePositions(bytes);
-    else if (section.type === commitSection.state) decodeState(bytes, state);
+    else if (section.type === commitSection.touched) touchedMs = touchedRuns(bytes);
+    else if (section.type === commitSection.state) decodeState(bytes, state, touchedMs);
     else if (section.type === commitSection.timers) decodeTimers(bytes, timers);
     else if (section.type === commitSection.meta) {
       if (bytes.byteLength < 32) throw corrupt("the counters of a commit are cut");

@@ -10,7 +10,9 @@ import { MemoryLog } from "@headrace/testkit";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { eventsBlock, eventsIn, type ReadEvent, sourceStream, taskHost } from "../../test/task-host.ts";
+import { crc32c } from "../block/crc32c.ts";
 import { readBlockHeader } from "../block/header.ts";
+import { Compaction } from "./compaction.ts";
 import { functionHandlers } from "./function-handlers.ts";
 import { Task } from "./task.ts";
 
@@ -317,9 +319,11 @@ const run = async (plan: Plan): Promise<{ result: Result; writerOf: (key: string
     else if (step.do === "snapshot") {
       const taken = task.takeCommit();
       if (taken) {
-        const state = task.takeSnapshot();
         log.appendNow(taken.blocks);
-        snapshot = { sequence: taken.journalSequence, blocks: state };
+        const compaction = new Compaction();
+        for (const block of log.readNow(journal, snapshot ? snapshot.sequence + 1 : 0, Number.POSITIVE_INFINITY))
+          compaction.add(block);
+        snapshot = { sequence: taken.journalSequence, blocks: [...compaction.fold(snapshot?.blocks ?? [], crc32c)] };
       }
     } else crash();
     await settle();

@@ -8,7 +8,7 @@ import { systemStreams } from "@headrace/sdk";
 import { EventBlockReader } from "../block/event-reader.ts";
 import { JsonDecoder } from "../value/json-decoder.ts";
 import { type AsyncHost, AsyncRunner } from "./async-runner.ts";
-import { CommitBuilder, packSnapshot } from "./commit-builder.ts";
+import { CommitBuilder } from "./commit-builder.ts";
 import { type CommitMeta, decodeCommit } from "./commit-format.ts";
 import type { DecodedEvent } from "./decoded-event.ts";
 import { BlockDecoder } from "./decoder.ts";
@@ -50,7 +50,7 @@ export class Task implements AsyncHost {
   constructor(spec: TaskSpec, host: TaskHost) {
     this.spec = spec;
     this.host = host;
-    this.state = new KeyedState(spec.initialState);
+    this.state = new KeyedState(spec.initialState, spec.stateLimits);
     this.#invocation = new LedgerInvocation(spec, this.ledger);
     this.#json = spec.inputs.map(() => new JsonDecoder(host.text));
     if (spec.asynchronous) this.#async = new AsyncRunner(this);
@@ -61,7 +61,7 @@ export class Task implements AsyncHost {
   /** Takes a snapshot's or a commit's block; in order of their sequence. */
   restore(block: Uint8Array): void {
     const commit = decodeCommit(block);
-    for (const { key, bytes } of commit.state) this.state.load(key, bytes);
+    for (const { key, bytes, touchedMs } of commit.state) this.state.load(key, bytes, touchedMs);
     for (const { key, name, dueMs } of commit.timers) {
       if (dueMs === undefined) this.timers.remove(key, name);
       else this.timers.set(key, name, dueMs);
@@ -136,6 +136,7 @@ export class Task implements AsyncHost {
           }
           if (cell.value === undefined) this.state.renew(cell);
           if (cell.batch !== batch) {
+            if (this.state.isExpired(cell, event.arrivalTimeMs)) this.state.renew(cell);
             cell.batch = batch;
             touched.push(cell);
           }
@@ -199,12 +200,24 @@ export class Task implements AsyncHost {
     for (const cell of touched) this.state.restore(cell);
   }
 
-  /** Fires the timers that are due. `nowMs` says that all input up to then has been delivered. Bounded: returns true when more are due. */
+  /** When {@link advance} has something to do: a timer, or a key whose time to live is over. */
+  get nextDueMs(): number | undefined {
+    const timerMs = this.timers.nextMs;
+    const expiryMs = this.state.nextExpiryMs;
+    if (timerMs === undefined || expiryMs === undefined) return timerMs ?? expiryMs;
+    return Math.min(timerMs, expiryMs);
+  }
+
+  /** Fires the timers that are due and removes the keys whose time to live is over. `nowMs` says that all input up to then has been delivered. Bounded: returns true when more are due. */
   advance(nowMs: number, timersMax = 1000): boolean {
     const { onTimer } = this.spec;
     for (let fired = 0; fired < timersMax; fired++) {
       const timer = this.timers.takeDue(nowMs);
-      if (!timer) return false;
+      if (!timer) {
+        if (!this.state.expireNext(nowMs)) return false;
+        this.#moved = true;
+        continue;
+      }
       this.#moved = true;
       const mark = this.ledger.mark();
       this.ledger.timers.push({ key: timer.key, name: timer.name, dueMs: undefined });
@@ -237,7 +250,7 @@ export class Task implements AsyncHost {
       invocation.ended = true;
       this.applyTimers({ ...mark, timers: mark.timers + 1 });
     }
-    return (this.timers.nextMs ?? Number.POSITIVE_INFINITY) <= nowMs;
+    return (this.nextDueMs ?? Number.POSITIVE_INFINITY) <= nowMs;
   }
 
   /** Puts the timer changes behind `mark` into effect. */
@@ -327,30 +340,21 @@ export class Task implements AsyncHost {
   /** Everything since the last call as one atomic append; undefined when nothing has changed. */
   takeCommit(): PreparedCommit | undefined {
     if (!this.hasChanges || !this.#builder) return undefined;
-    const meta = this.#meta();
-    const state = this.state.takeDirty().map((cell) => ({ key: cell.key, bytes: cell.bytes }));
+    const timeMs = Math.max(1, Math.floor(this.host.nowMs()));
+    const dirty = this.state.takeDirty(timeMs);
+    const meta = this.#meta(timeMs);
+    const state = dirty.map((cell) => ({ key: cell.key, bytes: cell.bytes }));
     const blocks = this.#builder.build({ ...this.ledger.take(), positions: this.positions.all(), state, meta });
     this.#moved = false;
     return { blocks, journalSequence: this.#builder.journalSequence - 1, meta };
   }
 
-  #meta(): CommitMeta {
+  #meta(timeMs: number): CommitMeta {
     return {
-      timeMs: Math.max(1, Math.floor(this.host.nowMs())),
+      timeMs,
       processed: this.processed,
-      nextTimerMs: this.timers.nextMs ?? 0,
+      nextTimerMs: this.nextDueMs ?? 0,
       failed: this.failed,
     };
-  }
-
-  /** The whole state as of the last commit taken, which must be durable before the snapshot counts. Only valid right behind {@link takeCommit}. */
-  takeSnapshot(): Uint8Array[] {
-    const sequence = (this.#builder?.journalSequence ?? 0) - 1;
-    return packSnapshot(this.spec, this.host, sequence, {
-      positions: this.positions.all(),
-      state: [...this.state.entries()],
-      timers: this.timers.all(),
-      meta: this.#meta(),
-    });
   }
 }

@@ -20,6 +20,8 @@ if (!parentPort) throw new Error("this file runs as a worker thread");
 const port = parentPort;
 const definition = await importApp((workerData as { bundleUrl: string }).bundleUrl);
 const runners = new Map<string, TaskRunner>();
+/** Tasks that are being recovered. */
+const starting = new Map<string, TaskStart>();
 
 const post = (message: FromWorker, transfer: ArrayBufferLike[] = []): void =>
   port.postMessage(message, transfer as ArrayBuffer[]);
@@ -64,15 +66,8 @@ const start = (from: TaskStart): void => {
     },
     host,
   );
-  for (const block of from.history) task.restore(block);
-  if (from.history.length === 0) {
-    for (const [logId, writer, sequence] of from.startAt) task.positions.channel(logId, writer).low = sequence;
-    // The place where a task begins is committed before its first event, or a crash would move it.
-    task.noteMoved();
-  }
-  task.begin(new Map(from.ends));
   const runner = new TaskRunner(task, () => 0, {
-    commit: (commit: PreparedCommit, snapshot, urgent) =>
+    commit: (commit: PreparedCommit, urgent) =>
       post(
         {
           kind: "commit",
@@ -81,28 +76,50 @@ const start = (from: TaskStart): void => {
           positions: positionsOf(task),
           latestArrivalMs: runner.latestArrivalMs,
           keys: task.state.size,
+          stateBytes: task.state.byteLength,
           urgent,
-          ...(snapshot && { snapshot }),
         },
         commit.blocks.map((block) => block.buffer),
       ),
     delivered: (byteLength) => post({ kind: "delivered", task: plan.name, byteLength }),
   });
   runners.set(plan.name, runner);
+  starting.set(plan.name, from);
+};
+
+/** What was stored has been restored: the task stands where it goes on. */
+const begin = (name: string): void => {
+  const runner = runners.get(name);
+  const from = starting.get(name);
+  starting.delete(name);
+  if (!runner || !from) return;
+  const { task } = runner;
+  if (from.isNew) {
+    for (const [logId, writer, sequence] of from.startAt) task.positions.channel(logId, writer).low = sequence;
+    // The place where a task begins is committed before its first event, or a crash would move it.
+    task.noteMoved();
+  }
+  task.begin(new Map(from.ends));
   post({
     kind: "ready",
-    task: plan.name,
+    task: name,
     positions: positionsOf(task),
-    meta: { timeMs: 0, processed: task.processed, failed: task.failed, nextTimerMs: task.timers.nextMs ?? 0 },
+    meta: { timeMs: 0, processed: task.processed, failed: task.failed, nextTimerMs: task.nextDueMs ?? 0 },
     keys: task.state.size,
+    stateBytes: task.state.byteLength,
   });
-  if (from.history.length === 0) runner.advance(0);
+  if (from.isNew) runner.advance(0);
 };
 
 port.on("message", (message: ToWorker) => {
   switch (message.kind) {
     case "start":
       return start(message.task);
+    case "restore":
+      for (const block of message.blocks) runners.get(message.task)?.task.restore(block);
+      return;
+    case "begin":
+      return begin(message.task);
     case "block":
       return runners.get(message.task)?.deliver(message.block);
     case "advance":

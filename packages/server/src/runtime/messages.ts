@@ -10,14 +10,16 @@ export interface TaskStart {
   readonly journalLogId: number;
   /** Next sequence of each log that the task writes. */
   readonly ends: readonly (readonly [number, number])[];
-  /** Newest snapshot and the journal behind it. */
-  readonly history: readonly Uint8Array[];
+  /** False when the task has a journal: `restore` brings it, `begin` ends it. */
+  readonly isNew: boolean;
   /** Where a task that never ran begins: `[logId, writer, sequence]`. */
   readonly startAt: readonly (readonly [number, number, number])[];
 }
 
 export type ToWorker =
   | { readonly kind: "start"; readonly task: TaskStart }
+  | { readonly kind: "restore"; readonly task: string; readonly blocks: readonly Uint8Array[] }
+  | { readonly kind: "begin"; readonly task: string }
   | { readonly kind: "block"; readonly task: string; readonly block: Uint8Array }
   | { readonly kind: "advance"; readonly task: string; readonly nowMs: number }
   | { readonly kind: "committed"; readonly task: string }
@@ -31,6 +33,7 @@ export type FromWorker =
       readonly positions: readonly (readonly [number, number, number])[];
       readonly meta: CommitMeta;
       readonly keys: number;
+      readonly stateBytes: number;
     }
   | {
       readonly kind: "commit";
@@ -41,9 +44,9 @@ export type FromWorker =
       readonly positions: readonly (readonly [number, number, number])[];
       readonly latestArrivalMs: number;
       readonly keys: number;
+      readonly stateBytes: number;
       /** True when somebody waits for it: it holds effects or outputs. */
       readonly urgent: boolean;
-      readonly snapshot?: readonly Uint8Array[];
     }
   | { readonly kind: "delivered"; readonly task: string; readonly byteLength: number }
   | {

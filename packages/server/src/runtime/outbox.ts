@@ -15,13 +15,14 @@ import {
 import type { StreamDefinition } from "@headrace/sdk";
 import { checksum, type EmbeddedLog } from "../log/index.ts";
 import { blockText } from "./block-text.ts";
-import { Snapshots } from "./snapshots.ts";
+import type { TaskStart } from "./messages.ts";
+import type { Snapshots } from "./snapshots/index.ts";
 import { TaskDriver, type TaskPort } from "./task-driver.ts";
 import { TaskRunner } from "./task-runner.ts";
 
 export interface OutboxOptions {
   readonly log: EmbeddedLog;
-  readonly snapshotsFolder: string;
+  readonly snapshots: Snapshots;
   /** The streams `effects` (built here) and `command-acks`. */
   readonly acknowledgements: Omit<StreamDefinition, "schema">;
   /** Sends a command to the device; "offline" when no session takes it. */
@@ -67,7 +68,7 @@ export class Outbox {
       log: options.log,
       plan,
       inputLogs: [effectsLog, streamLog(options.acknowledgements.name, 0)],
-      snapshots: new Snapshots(options.snapshotsFolder, plan.name),
+      snapshots: options.snapshots,
       early: false,
       onCommitted: options.onDriver,
       onFailed: (error) => this.#restart(error),
@@ -121,6 +122,7 @@ export class Outbox {
   }
 
   async start(): Promise<void> {
+    let restoring: { task: Task; from: TaskStart } | undefined;
     const port: TaskPort = {
       start: (from) => {
         const system = { sources: [], partitions: 1, retain: {}, system: true, columns: [], table: false } as const;
@@ -160,7 +162,16 @@ export class Outbox {
           },
           { nowMs: Date.now, checksum, text: blockText(), epoch: from.epoch },
         );
-        for (const block of from.history) task.restore(block);
+        restoring = { task, from };
+      },
+      restore: (blocks) => {
+        for (const block of blocks) restoring?.task.restore(block);
+      },
+      begin: () => {
+        if (!restoring) return;
+        const { task, from } = restoring;
+        restoring = undefined;
+        const [effectsId] = from.inputLogIds;
         task.begin(new Map(from.ends));
         // What was pending when the node stopped is sent again, with its old id.
         for (const { key } of task.state.entries()) {
@@ -173,7 +184,7 @@ export class Outbox {
           task,
           (block) => (new DataView(block.buffer, block.byteOffset).getUint32(16, true) === effectsId ? 0 : 1),
           {
-            commit: (commit: PreparedCommit, snapshot, urgent) => this.#commit(task, commit, snapshot, urgent),
+            commit: (commit: PreparedCommit, urgent) => this.#commit(task, commit, urgent),
             delivered: (byteLength) => this.driver.delivered(byteLength),
             // The command is out already; its record may wait for company.
             isUrgent: () => false,
@@ -184,7 +195,7 @@ export class Outbox {
           timeMs: 0,
           processed: task.processed,
           failed: task.failed,
-          nextTimerMs: task.timers.nextMs ?? 0,
+          nextTimerMs: task.nextDueMs ?? 0,
         };
         this.driver.ready({
           kind: "ready",
@@ -192,6 +203,7 @@ export class Outbox {
           positions: positionsOf(task),
           meta,
           keys: task.state.size,
+          stateBytes: task.state.byteLength,
         });
       },
       block: (block) => this.#runner?.deliver(block),
@@ -201,7 +213,7 @@ export class Outbox {
     await this.driver.start(port);
   }
 
-  #commit(task: Task, commit: PreparedCommit, snapshot: Uint8Array[] | undefined, urgent: boolean): void {
+  #commit(task: Task, commit: PreparedCommit, urgent: boolean): void {
     this.driver.commit({
       kind: "commit",
       task: task.spec.name,
@@ -209,8 +221,8 @@ export class Outbox {
       positions: positionsOf(task),
       latestArrivalMs: this.#runner?.latestArrivalMs ?? 0,
       keys: task.state.size,
+      stateBytes: task.state.byteLength,
       urgent,
-      ...(snapshot && { snapshot }),
     });
   }
 

@@ -6,7 +6,7 @@ import type { TaskStatus } from "../control.ts";
 import type { EmbeddedLog } from "../log/index.ts";
 import type { AppOutline, Release } from "./app-bundle.ts";
 import { Outbox } from "./outbox.ts";
-import { Snapshots } from "./snapshots.ts";
+import { Snapshots, type SnapshotTrigger } from "./snapshots/index.ts";
 import { TaskDriver } from "./task-driver.ts";
 import { WorkerHost } from "./worker-host.ts";
 
@@ -14,6 +14,8 @@ export interface RuntimeOptions {
   readonly log: EmbeddedLog;
   readonly dataFolder: string;
   readonly release: Release;
+  /** When snapshots are made; default: at 4 MiB of journal and at as much as the last one. */
+  readonly snapshotTrigger?: SnapshotTrigger;
   readonly deliver: (command: PendingCommand) => "sent" | "offline";
   readonly onLog: (entry: { level: string; message: string; function: string }) => void;
 }
@@ -32,6 +34,7 @@ export class Runtime {
   #drivers: TaskDriver[] = [];
   #hosts: WorkerHost[] = [];
   readonly #outbox: Outbox;
+  readonly #snapshots: Snapshots;
   #timer: NodeJS.Timeout | undefined;
   #timerDueMs = Number.POSITIVE_INFINITY;
 
@@ -40,9 +43,10 @@ export class Runtime {
     this.#outline = options.release.outline;
     const acknowledgements = this.#outline.streams.find((stream) => stream.name === systemStreams.acknowledgements);
     if (!acknowledgements) throw new Error("every application has the stream of acknowledgements");
+    this.#snapshots = new Snapshots(options.log, join(options.dataFolder, "snapshots"), options.snapshotTrigger);
     this.#outbox = new Outbox({
       log: options.log,
-      snapshotsFolder: join(options.dataFolder, "snapshots"),
+      snapshots: this.#snapshots,
       acknowledgements,
       deliver: options.deliver,
       onDriver: (driver) => this.#wakeFor(driver),
@@ -83,7 +87,7 @@ export class Runtime {
             log: this.#options.log,
             plan,
             inputLogs: inputLogs(release.outline, plan.stream, plan.partition),
-            snapshots: new Snapshots(join(this.#options.dataFolder, "snapshots"), plan.name),
+            snapshots: this.#snapshots,
             early: true,
             onCommitted: (driver) => this.#wakeFor(driver),
             onFailed: (error) => host.failed(error),
@@ -162,6 +166,8 @@ export class Runtime {
         lagEvents,
         lagMs: lagEvents === 0 ? 0 : Math.max(0, nowMs - (driver.latestArrivalMs || nowMs)),
         keys: driver.keys,
+        stateBytes: driver.stateBytes,
+        ...(driver.failure && { failure: driver.failure.message }),
       };
     });
   }
@@ -182,5 +188,6 @@ export class Runtime {
     clearTimeout(this.#timer);
     await Promise.all(this.#hosts.map((host) => host.close(deadlineMs)));
     await this.#outbox.close();
+    await this.#snapshots.close();
   }
 }

@@ -13,13 +13,18 @@ import {
   streamLog,
   type TaskPlan,
 } from "@headrace/engine";
+import { HeadraceError } from "@headrace/sdk";
 import type { EmbeddedLog } from "../log/index.ts";
 import type { FromWorker, TaskStart } from "./messages.ts";
-import type { Snapshots } from "./snapshots.ts";
+import { chooseBase, type RecoveryBase, type Snapshots, snapshotFolder } from "./snapshots/index.ts";
 
 /** Where the task runs: a worker thread or this one. */
 export interface TaskPort {
   start(task: TaskStart): void;
+  /** Blocks of a snapshot, or of the journal behind it, in their order; their buffers are given away. */
+  restore(blocks: readonly Uint8Array[]): void;
+  /** Everything stored has been handed over: the task says where it stands. */
+  begin(): void;
   block(block: Uint8Array): void;
   advance(nowMs: number): void;
   committed(): void;
@@ -43,6 +48,9 @@ const bytesInFlightMax = 8 * 1024 * 1024;
 const readBytes = 1024 * 1024;
 /** A commit that nobody waits for lets the next input group carry it. */
 const quietLingerMs = 4;
+
+const isStorageFailure = ({ code }: HeadraceError): boolean =>
+  code === "HR_SNAPSHOT_CORRUPT" || code === "HR_SNAPSHOT_MISMATCH";
 
 interface Cursor extends Channel {
   next: number;
@@ -71,6 +79,13 @@ export class TaskDriver {
   committed = new Map<string, number>();
   latestArrivalMs = 0;
   keys = 0;
+  stateBytes = 0;
+  /** Journal bytes behind the newest snapshot, and the bytes of that snapshot. */
+  #journalBytes = 0;
+  #snapshotBytes = 0;
+  #compacting = false;
+  /** Why the task does not run. */
+  failure: HeadraceError | undefined;
 
   constructor(options: DriverOptions) {
     this.#options = options;
@@ -81,7 +96,7 @@ export class TaskDriver {
   async start(port: TaskPort): Promise<void> {
     this.stop();
     const attempt = ++this.#starts;
-    const { log, plan, snapshots } = this.#options;
+    const { log, plan } = this.#options;
     const open = async (name: string): Promise<number> => (await log.open(name, roleOf(name))).id;
     this.#journalId = await open(journalLog(plan.name));
     this.#inputIds = await Promise.all(this.#options.inputLogs.map(open));
@@ -91,15 +106,7 @@ export class TaskDriver {
     const effectsLogId = await open(effectsLog);
     const journal = { logId: this.#journalId, writer: this.#journalId };
     const epoch = await log.fence(journal);
-    const snapshot = snapshots.load();
-    const history: Uint8Array[] = snapshot ? [...snapshot.blocks] : [];
-    const journalEnd = log.endSequence(journal);
-    for (let at = snapshot ? snapshot.sequence + 1 : 0; at < journalEnd; ) {
-      const blocks = await log.read(journal, at, 16 * readBytes);
-      history.push(...blocks);
-      const last = readBlockHeader(blocks[blocks.length - 1]);
-      at = last.sequence + last.recordCount;
-    }
+    const base = await this.#chooseBase(journal);
     const written = [this.#journalId, effectsLogId, ...outputLogIds.map(([, logId]) => logId)];
     const ends = written.map((logId) => [logId, log.endSequence({ logId, writer: this.#journalId })] as const);
     for (const [logId] of ends)
@@ -109,8 +116,10 @@ export class TaskDriver {
     );
     if (attempt !== this.#starts) return;
     this.#port = port;
+    const journalEnd = log.endSequence(journal);
+    const isNew = !base.snapshot && journalEnd === 0;
     // A task with a journal has begun long ago.
-    if (history.length > 0 || !this.#options.early) this.#begun.resolve();
+    if (!isNew || !this.#options.early) this.#begun.resolve();
     port.start({
       plan,
       epoch,
@@ -119,9 +128,56 @@ export class TaskDriver {
       effectsLogId,
       journalLogId: this.#journalId,
       ends,
-      history,
+      isNew,
       startAt,
     });
+    if (!(await this.#restore(port, base, journal, journalEnd, attempt))) return;
+    port.begin();
+  }
+
+  /** Hands over the snapshot and the journal behind it. False when the task was stopped meanwhile. */
+  async #restore(
+    port: TaskPort,
+    { snapshot, journalFrom }: RecoveryBase,
+    journal: Channel,
+    journalEnd: number,
+    attempt: number,
+  ): Promise<boolean> {
+    this.#snapshotBytes = snapshot?.header.fileBytes ?? 0;
+    this.#journalBytes = 0;
+    if (snapshot) port.restore(snapshot.blocks);
+    for (let at = journalFrom; at < journalEnd; ) {
+      const blocks = await this.#options.log.read(journal, at, 4 * readBytes);
+      if (attempt !== this.#starts) return false;
+      const last = readBlockHeader(blocks[blocks.length - 1]);
+      at = last.sequence + last.recordCount;
+      for (const block of blocks) this.#journalBytes += block.byteLength;
+      port.restore(blocks.map((block) => block.slice()));
+    }
+    return true;
+  }
+
+  /** @throws HR_SNAPSHOT_CORRUPT, HR_SNAPSHOT_MISMATCH: the task is `failed` and stays so */
+  async #chooseBase(journal: Channel): Promise<RecoveryBase> {
+    const { log, plan, snapshots } = this.#options;
+    try {
+      const base = await chooseBase(snapshotFolder(snapshots.folder, plan.name), plan.name, journal, log);
+      for (const { path, reason } of base.damaged)
+        process.emitWarning(`snapshot ${path} is damaged and passed over: ${reason}`);
+      return base;
+    } catch (error) {
+      if (!(error instanceof HeadraceError) || !isStorageFailure(error)) throw error;
+      this.state = "failed";
+      this.failure = error;
+      // What it has not read stays until somebody has seen to it.
+      for (const logId of this.#inputIds)
+        for (const { writer, startSequence } of log.channels(logId))
+          log.hold(plan.name, { logId, writer }, startSequence);
+      // A log that went backwards is nothing that a node goes on with; a damaged snapshot is.
+      if (error.code === "HR_SNAPSHOT_MISMATCH") this.#begun.reject(error);
+      else this.#begun.resolve();
+      throw error;
+    }
   }
 
   /** Raises the epoch of an output channel to the journal's, so that a zombie is refused there as well. */
@@ -133,6 +189,7 @@ export class TaskDriver {
   ready(message: Extract<FromWorker, { kind: "ready" }>): void {
     this.meta = message.meta;
     this.keys = message.keys;
+    this.stateBytes = message.stateBytes;
     this.#setCommitted(message.positions);
     for (const [logId, writer, next] of message.positions)
       this.#cursors.set(`${logId}/${writer}`, { logId, writer, next });
@@ -145,6 +202,7 @@ export class TaskDriver {
       if (!early) this.#cancel.push(log.watch(logId, () => this.#handOver()));
     }
     void this.#pump();
+    this.#maybeCompact(log.endSequence({ logId: this.#journalId, writer: this.#journalId }) - 1);
   }
 
   #cursor(channel: Channel): Cursor {
@@ -235,17 +293,22 @@ export class TaskDriver {
   /** Appends a commit; the task learns when it is durable. */
   commit(message: CommitMessage): void {
     const attempt = this.#starts;
+    let journalBytes = 0;
+    for (const block of message.blocks)
+      if (readBlockHeader(block).logId === this.#journalId) journalBytes += block.byteLength;
     const appended = this.#options.log.append(message.blocks, message.urgent ? 0 : quietLingerMs).then(
       () => {
         if (attempt !== this.#starts) return;
         this.meta = message.meta;
         this.keys = message.keys;
+        this.stateBytes = message.stateBytes;
         this.latestArrivalMs = message.latestArrivalMs;
         this.#setCommitted(message.positions);
         this.#begun.resolve();
         this.#port?.committed();
         this.#options.onCommitted(this);
-        if (message.snapshot) void this.#writeSnapshot(message.journalSequence, message.snapshot, message.positions);
+        this.#journalBytes += journalBytes;
+        this.#maybeCompact(message.journalSequence);
       },
       (error) => {
         if (attempt === this.#starts) this.#options.onFailed(error);
@@ -267,20 +330,45 @@ export class TaskDriver {
     }
   }
 
-  async #writeSnapshot(
-    sequence: number,
-    blocks: readonly Uint8Array[],
-    positions: CommitMessage["positions"],
-  ): Promise<void> {
+  /** Has the next snapshot made once the journal has outgrown the last; `toSequence` ends a durable commit. */
+  #maybeCompact(toSequence: number): void {
+    const { trigger } = this.#options.snapshots;
+    if (
+      this.#compacting ||
+      this.#journalBytes < Math.max(trigger.journalBytesMin, trigger.factor * this.#snapshotBytes)
+    )
+      return;
+    this.#compacting = true;
+    void this.#compact(toSequence).finally(() => {
+      this.#compacting = false;
+    });
+  }
+
+  async #compact(toSequence: number): Promise<void> {
+    const { log, plan, snapshots } = this.#options;
+    const taken = this.#journalBytes;
+    const positions = [...this.committed];
+    const attempt = this.#starts;
     try {
-      const keptFrom = await this.#options.snapshots.write(sequence, blocks);
-      if (keptFrom < 0) return;
-      this.#options.log.trim({ logId: this.#journalId, writer: this.#journalId }, keptFrom + 1);
-      if (!this.#options.early)
-        for (const [logId, writer, low] of positions)
-          if (this.#isEffects(logId)) this.#options.log.trim({ logId, writer }, low);
+      const folder = snapshotFolder(snapshots.folder, plan.name);
+      const { header, baseSequence } = await snapshots.compact({ folder, journalLogId: this.#journalId, toSequence });
+      if (attempt === this.#starts) {
+        this.#snapshotBytes = header.fileBytes;
+        this.#journalBytes -= taken;
+      }
+      // The block of the older snapshot itself stays: the start compares it (S17).
+      if (baseSequence === undefined) return;
+      log.trim({ logId: this.#journalId, writer: this.#journalId }, baseSequence);
+      if (this.#options.early) return;
+      for (const [channel, low] of positions) {
+        const [logId, writer] = channel.split("/").map(Number);
+        if (this.#isEffects(logId)) log.trim({ logId, writer }, low);
+      }
     } catch (error) {
-      process.emitWarning(`the snapshot of ${this.plan.name} could not be written: ${String(error)}`);
+      // The journal stays until a snapshot holds what is in it, and the next one is tried when it has grown as much again.
+      if (attempt === this.#starts) this.#journalBytes = 0;
+      if ((error as HeadraceError).code !== "HR_UNAVAILABLE")
+        process.emitWarning(`the snapshot of ${plan.name} could not be made: ${String(error)}`);
     }
   }
   #isEffects(logId: number): boolean {
@@ -311,5 +399,6 @@ export class TaskDriver {
     this.#cursors.clear();
     for (const cancel of this.#cancel.splice(0)) cancel();
     this.state = "restarting";
+    this.failure = undefined;
   }
 }

@@ -1,6 +1,5 @@
 /**
- * Runs a Task: delivers blocks, takes commits when a turn ends, keeps at most two of them on the way, and takes snapshots when the journal
- * has outgrown the state. The same for a worker thread and for the system tasks on the node's own thread.
+ * Runs a Task: delivers blocks, takes commits when a turn ends, and keeps at most two of them on the way. The same for a worker thread and for the system tasks on the node's own thread.
  */
 import { type PreparedCommit, type Task, windowEventsMax } from "@headrace/engine";
 
@@ -12,10 +11,9 @@ const pendingEventsMax = 4096;
 const commitAfterMs = 5;
 /** A commit that nobody waits for is taken this much later, so that at low rates it serves many groups of input. */
 const quietCommitMs = 10;
-const snapshotBytesMin = 1024 * 1024;
 
 export interface RunnerOutput {
-  commit(commit: PreparedCommit, snapshot: Uint8Array[] | undefined, urgent: boolean): void;
+  commit(commit: PreparedCommit, urgent: boolean): void;
   delivered(byteLength: number): void;
   /** Whether somebody waits for what the next commit holds; default: when it holds outputs or effects. */
   isUrgent?(): boolean;
@@ -29,7 +27,6 @@ export class TaskRunner {
   #inFlight = 0;
   #commitAsked = false;
   #quietTimer: NodeJS.Timeout | undefined;
-  #journalBytes = 0;
   #advanceToMs = 0;
   #lastCommitMs = 0;
   latestArrivalMs = 0;
@@ -112,13 +109,7 @@ export class TaskRunner {
     if (!commit) return;
     this.#lastCommitMs = performance.now();
     this.#inFlight++;
-    for (const block of commit.blocks) this.#journalBytes += block.byteLength;
-    let snapshot: Uint8Array[] | undefined;
-    if (this.#journalBytes > Math.max(snapshotBytesMin, 2 * this.task.state.byteLength)) {
-      snapshot = this.task.takeSnapshot();
-      this.#journalBytes = 0;
-    }
-    this.#output.commit(commit, snapshot, urgent);
+    this.#output.commit(commit, urgent);
   }
 
   /** Waits for what is under way, then takes the last commit. */

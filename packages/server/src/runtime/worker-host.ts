@@ -91,12 +91,17 @@ export class WorkerHost {
     try {
       await driver.start({
         start: (from) => post({ kind: "start", task: from }),
+        restore: (blocks) => post({ kind: "restore", task, blocks }, [...new Set(blocks.map(({ buffer }) => buffer))]),
+        begin: () => post({ kind: "begin", task }),
         block: (block) => post({ kind: "block", task, block }, [block.buffer]),
         advance: (nowMs) => post({ kind: "advance", task, nowMs }),
         committed: () => post({ kind: "committed", task }),
       });
     } catch (error) {
-      this.failed(error);
+      // A task whose storage is damaged stops alone; the others of this worker go on.
+      if (driver.state === "failed") {
+        this.#options.onLog({ level: "error", message: String(error), function: this.#options.name });
+      } else this.failed(error);
     }
   }
 

@@ -1,0 +1,69 @@
+/** One step of a task's snapshots: the newest sound one and the journal behind it become the next one. */
+import { type Channel, Compaction, readBlockHeader } from "@headrace/engine";
+import { checksum } from "../../log/index.ts";
+import type { SnapshotHeader } from "./snapshot-file.ts";
+import { SnapshotStore, type SoundSnapshot } from "./store.ts";
+
+/** What compaction needs of the log. */
+export interface JournalReader {
+  read(channel: Channel, fromSequence: number, maxBytes: number): Promise<Uint8Array[]>;
+}
+
+export interface CompactRequest {
+  /** Folder of the task's snapshots. */
+  readonly folder: string;
+  readonly journalLogId: number;
+  /** Sequence of the last journal block to take in: the end of a durable commit. */
+  readonly toSequence: number;
+}
+export interface CompactResult {
+  readonly header: SnapshotHeader;
+  /** Sequence of the older snapshot that is kept, from which on the journal is needed; undefined while there is one only. */
+  readonly baseSequence: number | undefined;
+}
+
+const readBytes = 1024 * 1024;
+
+/** @throws HR_NOT_FOUND when no snapshot is sound and the journal does not reach back to the beginning */
+export const compactSnapshot = async (
+  { folder, journalLogId, toSequence }: CompactRequest,
+  journal: JournalReader,
+): Promise<CompactResult> => {
+  const store = new SnapshotStore(folder);
+  // A task that was started again may have asked for a later one in between.
+  const [latest] = store.list();
+  const there = latest !== undefined && latest >= toSequence ? store.read(latest) : undefined;
+  if (there && "header" in there) return { header: there.header, baseSequence: undefined };
+  const base = newestSound(store, toSequence);
+  const compaction = new Compaction();
+  let journalCrc = 0;
+  for (let at = base ? base.header.sequence + 1 : 0; at <= toSequence; ) {
+    const blocks = await journal.read({ logId: journalLogId, writer: journalLogId }, at, readBytes);
+    if (blocks.length === 0) throw new Error(`the journal ends at ${at}, ${toSequence} was asked for`);
+    for (const block of blocks) {
+      const header = readBlockHeader(block);
+      if (header.sequence !== at)
+        throw new Error(`the journal goes on with ${header.sequence} where ${at} was expected`);
+      if (at > toSequence) break;
+      compaction.add(block);
+      journalCrc = header.crc;
+      at = header.sequence + header.recordCount;
+    }
+  }
+  const describe = () => ({ journalLogId, journalCrc, ...compaction.content });
+  const blocks = compaction.fold(base?.blocks ?? [], checksum);
+  return {
+    header: store.write(toSequence, blocks, describe, base?.header.sequence),
+    baseSequence: base?.header.sequence,
+  };
+};
+
+const newestSound = (store: SnapshotStore, toSequence: number): SoundSnapshot | undefined => {
+  for (const sequence of store.list()) {
+    if (sequence >= toSequence) continue;
+    const snapshot = store.read(sequence);
+    if ("header" in snapshot) return snapshot;
+    process.emitWarning(`snapshot ${snapshot.path} is damaged and passed over: ${snapshot.reason}`);
+  }
+  return undefined;
+};

@@ -1,0 +1,134 @@
+/**
+ * The snapshot files of one task: `<sequence, 16 digits>.snap` in its folder. Written beside, made durable, renamed, and the folder made
+ * durable before anything older goes, so that a crash at any step leaves the old or the new, never none (S15).
+ */
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import {
+  chainBlockCrc,
+  encodeSnapshotHeader,
+  readSnapshot,
+  type SnapshotHeader,
+  snapshotHeaderBytes,
+} from "./snapshot-file.ts";
+
+/** Folder of a task's snapshots. @param task its name; a slash becomes part of the path */
+export const snapshotFolder = (folder: string, task: string): string =>
+  join(folder, ...task.split("/").map(encodeURIComponent));
+
+export interface SoundSnapshot {
+  readonly path: string;
+  readonly header: SnapshotHeader;
+  readonly blocks: Uint8Array[];
+}
+export interface DamagedSnapshot {
+  readonly path: string;
+  readonly sequence: number;
+  readonly reason: string;
+}
+
+export class SnapshotStore {
+  readonly folder: string;
+
+  constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  file(sequence: number): string {
+    return join(this.folder, `${String(sequence).padStart(16, "0")}.snap`);
+  }
+
+  /** Sequences of the files that are there, newest first. */
+  list(): number[] {
+    return this.#names()
+      .filter((name) => /^\d{16}\.snap$/.test(name))
+      .map((name) => Number(name.slice(0, 16)))
+      .sort((a, b) => b - a);
+  }
+  #names(): string[] {
+    try {
+      return readdirSync(this.folder);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      throw error;
+    }
+  }
+
+  /** Reads and checks one file. */
+  read(sequence: number): SoundSnapshot | DamagedSnapshot {
+    const path = this.file(sequence);
+    try {
+      const { header, blocks } = readSnapshot(ownBytes(readFileSync(path)));
+      if (header.sequence !== sequence) throw new Error(`it says that it is the snapshot of ${header.sequence}`);
+      return { path, header, blocks };
+    } catch (error) {
+      return { path, sequence, reason: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  /**
+   * Writes a snapshot and removes all but it and `base`, the one that it was made of.
+   * @param describe called behind the last block: what the header says beside what writing shows
+   */
+  write(
+    sequence: number,
+    blocks: Iterable<Uint8Array>,
+    describe: () => Pick<SnapshotHeader, "journalLogId" | "journalCrc" | "keys" | "stateBytes">,
+    base: number | undefined,
+  ): SnapshotHeader {
+    mkdirSync(this.folder, { recursive: true });
+    const temporary = `${this.file(sequence)}.tmp`;
+    const descriptor = openSync(temporary, "w");
+    let header: SnapshotHeader;
+    try {
+      let fileBytes = snapshotHeaderBytes;
+      let count = 0;
+      let blocksCrc = 0;
+      for (const block of blocks) {
+        writeAt(descriptor, block, fileBytes);
+        fileBytes += block.byteLength;
+        blocksCrc = chainBlockCrc(blocksCrc, block);
+        count++;
+      }
+      header = { ...describe(), fileBytes, sequence, blocks: count, blocksCrc };
+      writeAt(descriptor, encodeSnapshotHeader(header), 0);
+      fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+    renameSync(temporary, this.file(sequence));
+    syncFolder(this.folder);
+    for (const name of this.#names()) {
+      const kept = name === `${String(sequence).padStart(16, "0")}.snap` || Number.parseInt(name, 10) === base;
+      if (!kept || name.endsWith(".tmp")) rmSync(join(this.folder, name), { force: true });
+    }
+    return header;
+  }
+}
+
+/** Bytes in a buffer of their own, which can be moved to another thread. */
+const ownBytes = (bytes: Uint8Array): Uint8Array =>
+  bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
+
+const writeAt = (descriptor: number, bytes: Uint8Array, offset: number): void => {
+  for (let at = 0; at < bytes.byteLength; ) at += writeSync(descriptor, bytes, at, bytes.byteLength - at, offset + at);
+};
+
+const syncFolder = (folder: string): void => {
+  const descriptor = openSync(folder, "r");
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+};

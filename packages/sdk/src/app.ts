@@ -14,6 +14,7 @@ import type { FieldOf } from "./fields.ts";
 import { checkName, checkRange, invalid } from "./invalid.ts";
 import { type Retain, retainDefinition } from "./retain.ts";
 import type { SourceParams } from "./source.ts";
+import { type StateOptions, stateDefinition } from "./state.ts";
 import {
   type AnySource,
   type Stream,
@@ -31,8 +32,11 @@ type NoParams = Record<never, string>;
 export interface FunctionOptions<Value, Params, State, Emits> {
   /** The stream whose events it handles. */
   readonly on: Stream<Value, Params>;
-  /** Makes the state of a key that has none yet: plain data, Map, Set, Date, bigint and typed arrays, at most 64 KiB. */
-  readonly state?: () => State;
+  /**
+   * Makes the state of a key that has none yet: plain data, Map, Set, Date, bigint and typed arrays, at most 64 KiB.
+   * `{ initial, ttl: "7d" }` gives it a time to live, or other bounds.
+   */
+  readonly state?: (() => State) | StateOptions<State>;
   /** The derived streams that it may emit to. */
   readonly emits?: readonly Emits[];
   /** Asynchronous invocations at once over all keys, 1 to 10,000; default 64. Events of one key stay in order. */
@@ -157,7 +161,7 @@ class Builder implements App {
     this.#functions.set(name, {
       name,
       on: on.name,
-      ...(state && { state }),
+      ...stateDefinition(what, state),
       handler,
       emits: emits.map((target) => target.name),
       onFailure,

@@ -50,12 +50,23 @@ export interface StreamDefinition {
 /** Called once per event; a thenable result makes the invocation asynchronous. */
 export type Handler = (event: never, context: never) => unknown;
 
+/** Bounds of a function's state; absent fields have their defaults. */
+export interface StateDefinition {
+  /** Absent: keys stay. */
+  readonly ttlMs?: number;
+  /** Default 64 KiB. */
+  readonly bytesPerKey?: number;
+  /** Default 512 MiB. */
+  readonly bytesPerTask?: number;
+}
+
 export interface FunctionDefinition {
   readonly name: string;
   /** Name of the stream it handles. */
   readonly on: string;
   /** Makes the state of a key that has none; absent for a stateless function. */
   readonly state?: () => unknown;
+  readonly stateLimits?: StateDefinition;
   readonly handler: Handler;
   /** Names of the derived streams it may emit to. */
   readonly emits: readonly string[];

@@ -7,6 +7,7 @@ export type { FieldOf, NumericFieldOf } from "./fields.ts";
 export type { Retain } from "./retain.ts";
 export { http, mqtt, type ParametersOf, type Source } from "./source.ts";
 export * from "./standard-schema.ts";
+export type { StateOptions } from "./state.ts";
 export type { Aggregated, Stream, StreamOptions, StreamRef, ValueOf, Windowed } from "./stream.ts";
 export type { AlertEvent, DeadLetterEvent, RejectedEvent } from "./system.ts";
 export * from "./units.ts";

@@ -26,6 +26,13 @@ const readings = factory.stream("readings", {
 
 describe("a stream", () => {
   test("gives its handler the schema's output and the pattern's parameters", () => {
+    factory.function(
+      "typed-with-ttl",
+      { on: readings, state: { initial: () => ({ hot: 0 }), ttl: "7d", bytesPerKey: "1KiB" } },
+      (_event, { state }) => {
+        expectTypeOf(state).toEqualTypeOf<{ hot: number }>();
+      },
+    );
     factory.function("typed", { on: readings, state: () => ({ hot: 0 }) }, (event, { state }) => {
       expectTypeOf(event.value).toEqualTypeOf<{ temperature: number; vibration?: number | undefined; unit: string }>();
       expectTypeOf(event.params.plant).toEqualTypeOf<string>();

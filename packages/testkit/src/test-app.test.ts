@@ -238,3 +238,103 @@ test("same input, same seed, same bytes; another order of turns leaves the same 
   expect([other.rows, other.alerts]).toEqual([one.rows, one.alerts]);
   expect(one.alerts).toBeGreaterThan(5);
 });
+
+describe("time to live of state", () => {
+  const fleet = app("fleet");
+  const seen = fleet.stream("seen", { from: mqtt("d/:device"), schema: numbers });
+  fleet.function(
+    "count",
+    { on: seen, state: { initial: () => ({ n: 0 }), ttl: "1h" } },
+    ({ value: { value } }, { state }) => {
+      if (value < 0) throw new RangeError("negative");
+      state.n += 1;
+    },
+  );
+  const start = async () => {
+    const t = await testApp(fleet);
+    const send = (device: string, value = 1): void => t.device(device).publish(seen, { value });
+    const stateOf = (device: string): unknown => t.state("count", device);
+    return { t, send, stateOf };
+  };
+
+  test("a key lives as long as events come, and begins anew after its time", async () => {
+    const { t, send, stateOf } = await start();
+    send("a");
+    send("b");
+    await t.advance("59m");
+    send("a");
+    await t.advance("59m");
+    expect([stateOf("a"), stateOf("b")]).toEqual([{ n: 2 }, undefined]);
+    await t.advance("1m");
+    expect(stateOf("a")).toBeUndefined();
+    send("a");
+    expect(stateOf("a")).toEqual({ n: 1 });
+  });
+
+  test("an event that fails does not keep a key alive", async () => {
+    const { t, send, stateOf } = await start();
+    send("a");
+    await t.advance("59m");
+    send("a", -1);
+    expect(t.deadLetters()).toMatchObject([{ stateBefore: { n: 1 } }]);
+    await t.advance("1m");
+    expect(stateOf("a")).toBeUndefined();
+  });
+
+  test("a recovery forgets neither that a key has gone nor when the others will", async () => {
+    const { t, send, stateOf } = await start();
+    send("a");
+    await t.advance("30m");
+    send("b");
+    await t.advance("30m");
+    t.crash();
+    expect([stateOf("a"), stateOf("b")]).toEqual([undefined, { n: 1 }]);
+    await t.advance("29m");
+    t.crash();
+    expect(stateOf("b")).toEqual({ n: 1 });
+    await t.advance("1m");
+    expect(stateOf("b")).toBeUndefined();
+    t.crash();
+    expect(stateOf("b")).toBeUndefined();
+  });
+
+  test("the same run gives the same bytes", async () => {
+    const dump = async (): Promise<Uint8Array> => {
+      const { t, send } = await start();
+      for (let step = 0; step < 200; step++) {
+        send(`d${(step * 7) % 11}`);
+        await t.advance((step % 13) * 60_000);
+        if (step % 50 === 49) t.crash();
+      }
+      return t.log.dump();
+    };
+    expect(Buffer.from(await dump()).equals(Buffer.from(await dump()))).toBe(true);
+  });
+});
+
+test("state at its bound: what would grow it fails its event, what shrinks it passes", async () => {
+  const bounded = app("bounded");
+  const texts = bounded.stream("texts", { from: mqtt("d/:device") });
+  bounded.function(
+    "keep",
+    { on: texts, state: { initial: () => ({ text: "" }), bytesPerTask: "1KB", bytesPerKey: "700B" } },
+    (event, { state }) => {
+      state.text = "x".repeat(event.value as number);
+    },
+  );
+  const t = await testApp(bounded);
+  const send = (device: string, length: number): void => t.device(device).publish(`d/${device}`, length);
+  send("a", 600);
+  send("b", 600);
+  send("b", 300);
+  send("a", 800);
+  send("a", 10);
+  send("c", 600);
+  expect(["a", "b", "c"].map((key) => (t.state("keep", key) as { text: string } | undefined)?.text.length)).toEqual([
+    10, 300, 600,
+  ]);
+  expect(t.deadLetters().map(({ key, error }) => [key, error.message])).toEqual([
+    ["b", expect.stringContaining("the limit of this task is 1000")],
+    ["a", expect.stringContaining("exceeds the limit of 700")],
+  ]);
+});

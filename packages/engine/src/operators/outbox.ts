@@ -160,6 +160,8 @@ export const outboxHandlers = (
   };
 
   return {
+    // Whatever a handler could ask for has room here: an effect that fails behind its commit would be lost.
+    stateLimits: { bytesPerKey: 384 * 1024, bytesPerTask: Number.MAX_SAFE_INTEGER },
     initialState: (): OutboxState => ({}),
     // A key per command and per alert: a device that answers nothing must not make each further command dearer.
     stateKey: (event, input) => {

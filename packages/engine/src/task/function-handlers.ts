@@ -101,6 +101,7 @@ export const functionHandlers = (definition: FunctionDefinition, logSink: LogSin
   let context: FunctionContext | undefined;
   return {
     ...(definition.state && { initialState: definition.state }),
+    ...(definition.stateLimits && { stateLimits: definition.stateLimits }),
     onEvent: (event, invocation) => {
       // The synchronous path gives the same invocation again and again, and so gets the same context.
       if (invocation !== last || !context) {

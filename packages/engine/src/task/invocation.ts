@@ -6,6 +6,9 @@ import type { Effect, Invocation, TaskSpec } from "./spec.ts";
 /** Three bytes each at most, and their number is stored in 16 bits. */
 const keyLengthMax = 21_845;
 
+/** Half of what may be emitted: the outbox keeps a command in its state and tells of it in events, with more around it. */
+const effectBytesMax = 128 * 1024;
+
 export class LedgerInvocation implements Invocation {
   readonly #spec: TaskSpec;
   readonly #ledger: Ledger;
@@ -74,7 +77,7 @@ export class LedgerInvocation implements Invocation {
     this.#check();
     // Ids travel in topics, where a slash would part them.
     const id = `${this.cause}/${this.#index++}`.replaceAll("/", ":");
-    const payload = encodeJson({ id, key: this.key, function: this.#spec.functionName, effect });
+    const payload = encodeJson({ id, key: this.key, function: this.#spec.functionName, effect }, effectBytesMax);
     const device = effect.kind === "command" ? effect.device : this.device;
     this.#ledger.effects.push({ id, kind: effect.kind, device, payload });
     return id;

@@ -2,9 +2,8 @@
  * State of a task by key: the live value beside the bytes of its last completed invocation, to which a failed one is put back.
  * With a time to live the keys stand in a list from the least to the most recently committed, so that expiry costs what expires.
  */
-import { HeadraceError } from "@headrace/sdk";
+import { HeadraceError, type StateDefinition } from "@headrace/sdk";
 import { decodeValue, encodeValue } from "../value/codec.ts";
-import type { StateLimits } from "./spec.ts";
 
 /** The bounds of a task's state unless its definition says otherwise. */
 export const stateBytesPerKeyDefault = 64 * 1024;
@@ -48,7 +47,7 @@ export class KeyedState {
   /** Bytes of all values as last encoded, and of their keys. */
   byteLength = 0;
 
-  constructor(initial: (() => unknown) | undefined, limits: StateLimits = {}) {
+  constructor(initial: (() => unknown) | undefined, limits: StateDefinition = {}) {
     this.#initial = initial;
     this.#bytesPerKey = limits.bytesPerKey ?? stateBytesPerKeyDefault;
     this.#bytesPerTask = limits.bytesPerTask ?? stateBytesPerTaskDefault;

@@ -1,5 +1,5 @@
 /** What a task runs: one function or operator on one partition. The host (a worker, the node, or a test) gives it everything from outside. */
-import type { StreamDefinition } from "@headrace/sdk";
+import type { StateDefinition, StreamDefinition } from "@headrace/sdk";
 import type { Checksum } from "../block/crc32c.ts";
 
 /** One stream that a task reads. */
@@ -67,20 +67,11 @@ export type Effect =
     }
   | { readonly kind: "alert.clear"; readonly name: string };
 
-/** The bounds of a task's state; all of them in bytes as stored. */
-export interface StateLimits {
-  /** Largest value of a key; default 64 KiB, at most 384 KiB. */
-  readonly bytesPerKey?: number;
-  /** Largest sum of keys and values in a task; default 512 MiB. */
-  readonly bytesPerTask?: number;
-  /** A key that no event has changed for this long is removed, ms; absent: keys stay. */
-  readonly ttlMs?: number;
-}
-
 export interface TaskHandlers {
   /** Makes the state of a key that has none; absent: stateless. */
   readonly initialState?: () => unknown;
-  readonly stateLimits?: StateLimits;
+  /** Time to live and bounds in bytes as stored; absent: keys stay, 64 KiB per key, 512 MiB per task. */
+  readonly stateLimits?: StateDefinition;
   /** The key of state and order where it is not the event's own. */
   readonly stateKey?: (event: TaskEvent, input: number) => string;
   /** Handles one event; a thenable result makes the task asynchronous from then on. */

@@ -1,4 +1,5 @@
 import { ByteReader, ByteWriter } from "./bytes.ts";
+import { malformed, reasonCodes } from "./errors.ts";
 import { type ProtocolVersion, packetTypes } from "./packet.ts";
 import { type Properties, readProperties, writeProperties } from "./properties.ts";
 
@@ -9,11 +10,18 @@ export interface DisconnectPacket {
 }
 
 /** Encodes a DISCONNECT; in 3.1.1 only a client sends one, and it has no reason. */
-export function encodeDisconnect(version: ProtocolVersion, reasonCode = 0, reasonString?: string): Uint8Array {
+export function encodeDisconnect(
+  version: ProtocolVersion,
+  reasonCode = 0,
+  reasonString?: string,
+  more: Properties = {},
+): Uint8Array {
   const out = new ByteWriter();
-  if (version === 5 && (reasonCode !== 0 || reasonString !== undefined)) {
+  const properties: Properties = { ...more, ...(reasonString !== undefined && { reasonString }) };
+  const isEmpty = Object.keys(properties).length === 0;
+  if (version === 5 && (reasonCode !== 0 || !isEmpty)) {
     out.uint8(reasonCode);
-    if (reasonString !== undefined) writeProperties(out, { reasonString });
+    if (!isEmpty) writeProperties(out, properties);
   }
   return out.packet(packetTypes.disconnect << 4);
 }
@@ -30,6 +38,10 @@ export function decodeDisconnect(
   let properties: Properties = {};
   if (version === 5 && reader.remaining > 0) {
     reasonCode = reader.uint8();
+    // A client says no more than this (§3.14.2.1); 0x01 to 0x03 and 0x05 to 0x7F are no reasons of DISCONNECT.
+    if (reasonCode < 0x80 && reasonCode !== 0 && reasonCode !== reasonCodes.disconnectWithWill) {
+      throw malformed(`0x${reasonCode.toString(16)} is not a reason code of DISCONNECT`);
+    }
     if (reader.remaining > 0) properties = readProperties(reader, packetTypes.disconnect);
   }
   reader.expectEnd("DISCONNECT");

@@ -2,8 +2,8 @@
  * MQTT 3.1.1 and 5.0 without I/O. A map of the files:
  *
  * - hot path: `scanner` (bytes → packets), `topic-cache` (topic bytes → anything), `publish`, `acknowledgement` (encoders)
- * - cold packets: `connect`, `connack`, `subscribe`, `disconnect`, with `properties` and `bytes` beneath
- * - decisions: `session` (one connection of a server), `outbox`, `subscriptions`, `subscription-tree`, `topic`
+ * - cold packets: `connect`, `connack`, `subscribe`, `disconnect`, `auth`, with `properties` and `bytes` beneath
+ * - decisions: `session` (one connection of a server), `session-state` (what outlives it), `outbox`, `subscriptions`, `subscription-tree`, `topic`
  */
 export {
   type Acknowledgement,
@@ -13,6 +13,7 @@ export {
   pubackBytes,
   shortPuback,
 } from "./acknowledgement.ts";
+export { type AuthPacket, decodeAuth, encodeAuth } from "./auth.ts";
 export { decodeUtf8, utf8 } from "./bytes.ts";
 export { type ConnackPacket, connackReturnCode, decodeConnack, encodeConnack } from "./connack.ts";
 export {
@@ -30,7 +31,15 @@ export {
   encodePingresp,
 } from "./disconnect.ts";
 export { MqttError, type MqttErrorScope, reasonCodes } from "./errors.ts";
-export { Outbox, type OutboxOptions, type Outgoing, offered } from "./outbox.ts";
+export {
+  type InFlight,
+  Outbox,
+  type OutboxOptions,
+  type OutboxWindow,
+  type Outgoing,
+  offered,
+  type Waiting,
+} from "./outbox.ts";
 export { type ProtocolVersion, packetTypes, type Qos, type RawPacket } from "./packet.ts";
 export { decodePublishProperties, type Properties, type PublishProperties, userPropertiesMax } from "./properties.ts";
 export {
@@ -38,6 +47,7 @@ export {
   encodePublish,
   encodePublishHeader,
   encodePublishTemplate,
+  patchPublish,
   PublishGenerator,
   type PublishMessage,
   writePublish,
@@ -45,7 +55,14 @@ export {
 export { type PublishView, parsePublish } from "./publish-view.ts";
 export { PacketScanner, type ScannerOptions } from "./scanner.ts";
 export { ServerSession } from "./session.ts";
-export type { ConnectRequest, SessionAction, SessionOptions, SubscribeAction } from "./session-actions.ts";
+export type {
+  ConnectRequest,
+  SessionAction,
+  SessionChange,
+  SessionOptions,
+  SubscribeAction,
+} from "./session-actions.ts";
+export { SessionState } from "./session-state.ts";
 export {
   decodeSuback,
   decodeSubscribe,
@@ -71,6 +88,7 @@ export {
   defaultTopicLimits,
   isSharedFilter,
   matchesFilter,
+  splitSharedFilter,
   type TopicLimits,
   validateFilter,
   validateTopic,

@@ -1,3 +1,5 @@
+import type { Qos } from "./packet.ts";
+
 /** Answers of {@link Outbox.offer} that are not a packet identifier. */
 export const offered = {
   /** Write it now as QoS 0. */
@@ -10,36 +12,53 @@ export const offered = {
   tooLarge: -3,
 } as const;
 
-export interface OutboxOptions {
-  /** The client's Receive Maximum: most QoS 1 messages without PUBACK, MQTT 5.0 §4.9. */
+/** What a client allows on one connection. */
+export interface OutboxWindow {
+  /** The client's Receive Maximum: most QoS 1 and 2 messages without their end, MQTT 5.0 §4.9. */
   readonly receiveMaximum: number;
   /** The client's Maximum Packet Size in bytes; Infinity when it set none. */
   readonly maximumPacketSize: number;
+}
+
+export interface OutboxOptions extends OutboxWindow {
   /** Most messages that wait. */
   readonly queueMessagesMax: number;
   /** Most bytes that wait. */
   readonly queueBytesMax: number;
 }
 
-/** A waiting message that may be written now. */
+/** A message that may be written now. */
 export interface Outgoing<M> {
   readonly message: M;
   /** 0 for QoS 0. */
   readonly packetId: number;
+  /** `publish`: for the first time; `again`: with DUP after a reconnect; `release`: PUBREL again, the message has arrived. */
+  readonly step: "publish" | "again" | "release";
 }
 
-interface Waiting<M> {
+/** A message that has its packet identifier. */
+export interface InFlight<M> {
+  readonly packetId: number;
+  readonly message: M;
+  readonly qos: 1 | 2;
+  /** QoS 2: PUBREC has come. */
+  readonly isReceived: boolean;
+}
+
+/** A message that waits for its turn. */
+export interface Waiting<M> {
   readonly message: M;
   readonly bytes: number;
-  readonly qos: 0 | 1;
+  readonly qos: Qos;
 }
 
 /**
- * Messages on their way to one client: packet identifiers, the in-flight window and a bounded queue.
+ * Messages on their way to one client: packet identifiers, the in-flight window and a bounded queue. It outlives a
+ * connection when its session does: `pause` when the connection ends, `resume` when the next one begins.
  *
  * Policy at the bound: the oldest waiting QoS 0 messages are dropped to make room; if that is not enough, the new
- * message is refused. QoS 1 messages are never dropped. `droppedCount` and `refusedCount` tell the edge.
- * Order: QoS 1 messages leave in the order in which they were offered, QoS 0 likewise (§4.6).
+ * message is refused. QoS 1 and 2 messages are never dropped. `droppedCount` and `refusedCount` tell the edge.
+ * Order: QoS 1 and 2 messages leave in the order in which they were offered, QoS 0 likewise (§4.6).
  */
 export class Outbox<M> {
   /** Set to false while the socket does not take more; messages then wait. */
@@ -49,7 +68,12 @@ export class Outbox<M> {
   /** Messages that were not accepted. */
   refusedCount = 0;
   readonly #options: OutboxOptions;
+  #window: OutboxWindow;
   readonly #inFlight = new Map<number, M>();
+  /** Identifiers of QoS 2 messages in flight: whether PUBREC has come. Made when the first one is sent. */
+  #exact: Map<number, boolean> | undefined;
+  /** In flight since an earlier connection and not sent again on this one yet. */
+  #again: number[] = [];
   #queue: Waiting<M>[] = [];
   #queueHead = 0;
   #queueBytes = 0;
@@ -58,6 +82,7 @@ export class Outbox<M> {
 
   constructor(options: OutboxOptions) {
     this.#options = options;
+    this.#window = options;
   }
 
   get inFlightCount(): number {
@@ -72,46 +97,112 @@ export class Outbox<M> {
     return this.#queueBytes;
   }
 
+  /** Messages with an identifier, in the order in which they were sent. */
+  *inFlight(): Generator<InFlight<M>> {
+    for (const [packetId, message] of this.#inFlight) {
+      const isReceived = this.#exact?.get(packetId);
+      yield { packetId, message, qos: isReceived === undefined ? 1 : 2, isReceived: isReceived ?? false };
+    }
+  }
+
+  /** Messages that wait, in the order in which they will leave. */
+  *waiting(): Generator<Waiting<M>> {
+    for (let at = this.#queueHead; at < this.#queue.length; at += 1) yield this.#queue[at] as Waiting<M>;
+  }
+
   /**
    * Offers a message whose PUBLISH takes `bytes` bytes. A result above 0 is the packet identifier with which to write
    * it now; the other results are in {@link offered}.
    */
-  offer(message: M, bytes: number, qos: 0 | 1): number {
-    if (bytes > this.#options.maximumPacketSize) {
+  offer(message: M, bytes: number, qos: Qos): number {
+    if (bytes > this.#window.maximumPacketSize) {
       this.refusedCount += 1;
       return offered.tooLarge;
     }
     if (this.writable) {
       if (qos === 0 && this.#queuedQos0 === 0) return offered.sendQos0;
-      if (qos === 1 && this.queuedCount === this.#queuedQos0 && this.#hasWindow()) return this.#send(message);
+      if (qos !== 0 && this.queuedCount === this.#queuedQos0 && this.#hasWindow() && this.#again.length === 0) {
+        return this.#send(message, qos);
+      }
     }
     if (!this.#makeRoom(bytes)) {
       this.refusedCount += 1;
       return offered.refused;
     }
-    this.#queue.push({ message, bytes, qos });
-    this.#queueBytes += bytes;
-    if (qos === 0) this.#queuedQos0 += 1;
+    this.#enqueue({ message, bytes, qos });
     return offered.queued;
   }
 
-  /** The next waiting message that may be written, or undefined. Call it after a PUBACK and when writable again. */
-  take(): Outgoing<M> | undefined {
-    if (!this.writable || this.queuedCount === 0) return undefined;
-    let at = this.#queueHead;
-    // A full window holds back QoS 1 only; QoS 0 behind it may pass.
-    if (!this.#hasWindow()) {
-      if (this.#queuedQos0 === 0) return undefined;
-      while ((this.#queue[at] as Waiting<M>).qos === 1) at += 1;
+  /** Puts back a message of a session that is restored: in flight with its identifier, or waiting with 0. */
+  restore(message: M, bytes: number, qos: 1 | 2, packetId: number, isReceived = false): void {
+    if (packetId === 0) {
+      this.#enqueue({ message, bytes, qos });
+      return;
     }
-    const next = this.#removeAt(at);
-    return { message: next.message, packetId: next.qos === 0 ? 0 : this.#send(next.message) };
+    this.#inFlight.set(packetId, message);
+    if (qos === 2) this.#exactly().set(packetId, isReceived);
+    this.#lastPacketId = packetId;
   }
 
-  /** Ends the flight of a message after its PUBACK and returns it; undefined for an identifier not in flight. */
+  /** What the next `take` outside of the window's bounds would hand out; undefined when nothing waits. */
+  peek(): Waiting<M> | undefined {
+    return this.#queue[this.#queueHead];
+  }
+
+  /** Drops the oldest waiting message. */
+  dropFirst(): void {
+    if (this.queuedCount > 0) this.#removeAt(this.#queueHead);
+  }
+
+  /** Removes a waiting message, wherever it stands; false when it does not wait. */
+  remove(message: M): boolean {
+    for (let at = this.#queueHead; at < this.#queue.length; at += 1) {
+      if ((this.#queue[at] as Waiting<M>).message !== message) continue;
+      this.#removeAt(at);
+      return true;
+    }
+    return false;
+  }
+
+  /** The next message that may be written, or undefined. Call it after an acknowledgement and when writable again. */
+  take(): Outgoing<M> | undefined {
+    if (!this.writable) return undefined;
+    if (this.#again.length > 0) return this.#takeAgain();
+    if (this.queuedCount === 0) return undefined;
+    let at = this.#queueHead;
+    // A full window holds back QoS 1 and 2 only; QoS 0 behind them may pass.
+    if (!this.#hasWindow()) {
+      if (this.#queuedQos0 === 0) return undefined;
+      while ((this.#queue[at] as Waiting<M>).qos !== 0) at += 1;
+    }
+    const next = this.#removeAt(at);
+    return {
+      message: next.message,
+      packetId: next.qos === 0 ? 0 : this.#send(next.message, next.qos),
+      step: "publish",
+    };
+  }
+
+  /** The connection is gone: everything waits, QoS 0 too. */
+  pause(): void {
+    this.writable = false;
+    this.#again = [];
+  }
+
+  /** The session goes on over another connection: what is in flight is handed out again first (§4.4). */
+  resume(window: OutboxWindow): void {
+    this.#window = window;
+    this.writable = true;
+    this.#again = [...this.#inFlight.keys()];
+  }
+
+  /** Ends the flight of a QoS 1 message after its PUBACK and returns it; undefined for an identifier not in flight. */
   release(packetId: number): M | undefined {
     const message = this.#inFlight.get(packetId);
+    if (message === undefined) return undefined;
     this.#inFlight.delete(packetId);
+    this.#exact?.delete(packetId);
+    if (this.#again.length > 0) this.#again = this.#again.filter((other) => other !== packetId);
     return message;
   }
 
@@ -119,17 +210,51 @@ export class Outbox<M> {
     return this.#inFlight.has(packetId);
   }
 
-  #hasWindow(): boolean {
-    return this.#inFlight.size < this.#options.receiveMaximum;
+  /** Whether the identifier belongs to a QoS 2 message in flight. */
+  isExact(packetId: number): boolean {
+    return this.#exact?.has(packetId) ?? false;
   }
 
-  #send(message: M): number {
+  /** PUBREC has come for it. */
+  isReceived(packetId: number): boolean {
+    return this.#exact?.get(packetId) ?? false;
+  }
+
+  /** PUBREC came for a QoS 2 message in flight. */
+  received(packetId: number): void {
+    if (this.isExact(packetId)) this.#exactly().set(packetId, true);
+  }
+
+  #takeAgain(): Outgoing<M> | undefined {
+    if (this.#inFlight.size - this.#again.length >= this.#window.receiveMaximum) return undefined;
+    const packetId = this.#again.shift() as number;
+    const message = this.#inFlight.get(packetId) as M;
+    return { message, packetId, step: this.isReceived(packetId) ? "release" : "again" };
+  }
+
+  #hasWindow(): boolean {
+    return this.#inFlight.size < this.#window.receiveMaximum;
+  }
+
+  #exactly(): Map<number, boolean> {
+    this.#exact ??= new Map();
+    return this.#exact;
+  }
+
+  #enqueue(waiting: Waiting<M>): void {
+    this.#queue.push(waiting);
+    this.#queueBytes += waiting.bytes;
+    if (waiting.qos === 0) this.#queuedQos0 += 1;
+  }
+
+  #send(message: M, qos: Qos): number {
     let packetId = this.#lastPacketId;
     // The window has at most 65,535 places and one of them is free, so an identifier is found.
     do packetId = packetId === 65_535 ? 1 : packetId + 1;
     while (this.#inFlight.has(packetId));
     this.#lastPacketId = packetId;
     this.#inFlight.set(packetId, message);
+    if (qos === 2) this.#exactly().set(packetId, false);
     return packetId;
   }
 
@@ -139,7 +264,7 @@ export class Outbox<M> {
     if (bytes > queueBytesMax) return false;
     while (!fits() && this.#queuedQos0 > 0) {
       let at = this.#queueHead;
-      while ((this.#queue[at] as Waiting<M>).qos === 1) at += 1;
+      while ((this.#queue[at] as Waiting<M>).qos !== 0) at += 1;
       this.#removeAt(at);
       this.droppedCount += 1;
     }

@@ -251,6 +251,12 @@ export function writeProperties(out: ByteWriter, properties: Properties | undefi
     out.uint8(0);
     return;
   }
+  const bytes = propertyList(properties);
+  out.varint(bytes.length).raw(bytes);
+}
+
+/** A property list without its length. Payload format comes first, then message expiry, whatever else there is. */
+export function propertyList(properties: Properties): Uint8Array {
   const list = new ByteWriter();
   const flag = (id: number, value: boolean | undefined): void => {
     if (value !== undefined) list.uint8(id).uint8(value ? 1 : 0);
@@ -297,6 +303,5 @@ export function writeProperties(out: ByteWriter, properties: Properties | undefi
   flag(0x28, properties.wildcardSubscriptionAvailable);
   flag(0x29, properties.subscriptionIdentifiersAvailable);
   flag(0x2a, properties.sharedSubscriptionAvailable);
-  const bytes = list.bytes();
-  out.varint(bytes.length).raw(bytes);
+  return list.bytes();
 }

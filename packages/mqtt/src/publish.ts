@@ -1,6 +1,6 @@
 import { ByteWriter, varintSize, writeVarint } from "./bytes.ts";
 import { type ProtocolVersion, packetTypes, type Qos, remainingLengthMax } from "./packet.ts";
-import { type PublishProperties, writeProperties } from "./properties.ts";
+import { type PublishProperties, propertyList } from "./properties.ts";
 
 /** A message to encode as PUBLISH, MQTT 5.0 §3.3. */
 export interface PublishMessage {
@@ -15,6 +15,8 @@ export interface PublishMessage {
   readonly packetId?: number;
   /** Ignored in MQTT 3.1.1, which has no properties. */
   readonly properties?: PublishProperties;
+  /** Adds a topic alias (version 5) whose value is patched in later. */
+  readonly hasAlias?: boolean;
 }
 
 /** A PUBLISH up to its payload, or whole, and where its packet identifier lies. */
@@ -22,6 +24,10 @@ export interface EncodedPublish {
   readonly bytes: Uint8Array;
   /** Offset of the two bytes of the packet identifier, -1 for QoS 0. */
   readonly packetIdOffset: number;
+  /** Offset of the four bytes of Message Expiry Interval, -1 when there is none. */
+  readonly expiryOffset: number;
+  /** Offset of the two bytes of a topic alias, -1 when there is none. */
+  readonly aliasOffset: number;
 }
 
 /** Encodes a whole PUBLISH. Throws RangeError when the topic or the packet exceeds what MQTT can express. */
@@ -48,6 +54,24 @@ export function writePublish(out: Uint8Array, offset: number, template: EncodedP
     out[at + 1] = packetId & 0xff;
   }
   return offset + template.bytes.length;
+}
+
+/** What differs from one sending of a template to another beside its packet identifier; `offset` is where it was written. */
+export function patchPublish(
+  out: Uint8Array,
+  offset: number,
+  template: EncodedPublish,
+  patch: { readonly duplicate?: boolean; readonly expirySeconds?: number; readonly alias?: number },
+): void {
+  if (patch.duplicate) out[offset] = (out[offset] as number) | 8;
+  if (template.expiryOffset >= 0 && patch.expirySeconds !== undefined) {
+    let at = offset + template.expiryOffset;
+    for (let shift = 24; shift >= 0; shift -= 8) out[at++] = (patch.expirySeconds >>> shift) & 0xff;
+  }
+  if (template.aliasOffset >= 0 && patch.alias !== undefined) {
+    out[offset + template.aliasOffset] = patch.alias >>> 8;
+    out[offset + template.aliasOffset + 1] = patch.alias & 0xff;
+  }
 }
 
 /**
@@ -79,7 +103,7 @@ export class PublishGenerator {
 function encode(message: PublishMessage, payloadBytes: number, payload: Uint8Array | undefined): EncodedPublish {
   const { version, topic, qos } = message;
   if (topic.length > 65_535) throw new RangeError(`a topic of ${topic.length} bytes does not fit PUBLISH`);
-  const properties = version === 5 ? propertyBytes(message.properties) : undefined;
+  const properties = version === 5 ? propertyBytes(message) : undefined;
   const bodyBytes = 2 + topic.length + (qos === 0 ? 0 : 2) + (properties?.length ?? 0);
   const remaining = bodyBytes + payloadBytes;
   if (remaining > remainingLengthMax) throw new RangeError(`a PUBLISH of ${remaining} bytes does not fit MQTT`);
@@ -98,19 +122,30 @@ function encode(message: PublishMessage, payloadBytes: number, payload: Uint8Arr
     bytes[at++] = packetId >>> 8;
     bytes[at++] = packetId & 0xff;
   }
+  const propertiesAt = at;
   if (properties !== undefined) {
     bytes.set(properties, at);
     at += properties.length;
   }
   if (payload !== undefined) bytes.set(payload, at);
-  return { bytes, packetIdOffset };
+  const aliasOffset = properties !== undefined && message.hasAlias ? at - 2 : -1;
+  return { bytes, packetIdOffset, expiryOffset: expiryOffset(message, properties, propertiesAt), aliasOffset };
+}
+
+function expiryOffset(message: PublishMessage, bytes: Uint8Array | undefined, at: number): number {
+  if (bytes === undefined || message.properties?.messageExpirySeconds === undefined) return -1;
+  let lengthBytes = 1;
+  while (((bytes[lengthBytes - 1] as number) & 0x80) !== 0) lengthBytes += 1;
+  return at + lengthBytes + (message.properties.payloadFormat === undefined ? 0 : 2) + 1;
 }
 
 const noProperties = new Uint8Array(1);
 
-function propertyBytes(properties: PublishProperties | undefined): Uint8Array {
-  if (properties === undefined) return noProperties;
-  const list = new ByteWriter();
-  writeProperties(list, properties);
-  return list.bytes();
+function propertyBytes({ properties, hasAlias }: PublishMessage): Uint8Array {
+  if (properties === undefined && !hasAlias) return noProperties;
+  const list = propertyList(properties ?? {});
+  const out = new ByteWriter().varint(list.length + (hasAlias ? 3 : 0)).raw(list);
+  // The alias comes last, so that its place is known.
+  if (hasAlias) out.uint8(0x23).uint16(0);
+  return out.bytes();
 }

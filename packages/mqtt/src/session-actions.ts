@@ -1,4 +1,4 @@
-import type { ConnectPacket, Will } from "./connect.ts";
+import type { ConnectPacket } from "./connect.ts";
 import type { ProtocolVersion } from "./packet.ts";
 import type { Properties } from "./properties.ts";
 import type { Subscription, SubscriptionLimits, SubscriptionRequest } from "./subscriptions.ts";
@@ -9,12 +9,18 @@ export interface SessionOptions extends SubscriptionLimits {
   readonly generateClientId: () => string;
   /** Largest packet taken, announced in CONNACK; give the scanner the same. Default 262,144 bytes. */
   readonly maximumPacketSize?: number;
-  /** QoS 1 messages of the client that may wait for their PUBACK, announced in CONNACK. Default 1,000. */
+  /** QoS 1 and 2 messages of the client that may wait for their end, announced in CONNACK. Default 1,000. */
   readonly receiveMaximum?: number;
   /** Longest keep alive; a version 5 client is told when its own is longer or off. Default 3,600 seconds. */
   readonly keepAliveMaxSeconds?: number;
   /** A 3.1.1 client cannot be told: it may be silent for this long when its keep alive is off or longer. Default 86,400. */
   readonly idleMaxSeconds?: number;
+  /** Topic aliases that a client may set, announced in CONNACK. Default 32. */
+  readonly topicAliasMaximum?: number;
+  /** AUTH packets of one connection; one more ends it. Default 32. */
+  readonly authPacketsMax?: number;
+  /** Whether extended authentication is offered; else a CONNECT with a method is refused with 0x8C. Default false. */
+  readonly extendedAuthentication?: boolean;
   /** Longest client id in UTF-16 units; longer ones are refused with 0x85. Default 256. */
   readonly clientIdLengthMax?: number;
   /** Most messages that wait to be sent to the client. Default 1,000. */
@@ -28,8 +34,6 @@ export interface ConnectRequest extends ConnectPacket {
   /** The client's, or one made by the server (`assigned`). */
   readonly clientId: string;
   readonly assigned: boolean;
-  /** Will QoS 2 of a 3.1.1 client is lowered to 1. */
-  readonly will?: Will;
 }
 
 /** What the edge must do after a cold packet, in order. */
@@ -50,9 +54,27 @@ export type SessionAction =
     }
   /** These subscriptions exist no longer. */
   | { readonly type: "unsubscribe"; readonly subscriptions: readonly Subscription[] }
-  /** A QoS 1 message reached the client; `outbox.take()` may have more to send now. */
-  | { readonly type: "acknowledged"; readonly packetId: number; readonly reasonCode: number }
+  /** A step of a message to or from the client, see {@link SessionChange}. */
+  | SessionChange
+  /** A step of extended authentication: decide, then call `challenge`, `accept`, `refuse`, `authenticated` or `fail`. */
+  | { readonly type: "auth"; readonly method: string; readonly data: Uint8Array | undefined; readonly isAgain: boolean }
   /** Flush, close the socket, call `end`. 0 is a regular DISCONNECT of the client. */
   | { readonly type: "close"; readonly reasonCode: number; readonly reason: string };
+
+/**
+ * The state of the session changed: where sessions are durable, make the change durable and only then write `bytes`;
+ * else write them at once.
+ *
+ * - `acknowledged`: a message reached the client (PUBACK, PUBCOMP, or PUBREC with an error): `outbox.take()` may have more
+ * - `received`: the client has a QoS 2 message; `bytes` is PUBREL
+ * - `released`: the client let go of the identifier of a QoS 2 message of its own; `bytes` is PUBCOMP
+ */
+export interface SessionChange {
+  readonly type: "acknowledged" | "received" | "released";
+  readonly packetId: number;
+  /** As the client gave it. */
+  readonly reasonCode: number;
+  readonly bytes: Uint8Array | undefined;
+}
 
 export type SubscribeAction = Extract<SessionAction, { type: "subscribe" }>;

@@ -1,15 +1,17 @@
 import { decodeAcknowledgement, encodeAcknowledgement, shortPuback } from "./acknowledgement.ts";
+import { decodeAuth, encodeAuth } from "./auth.ts";
 import { connackReturnCode, encodeConnack } from "./connack.ts";
 import { type ConnectPacket, decodeConnect, peekConnectProtocol, type Will } from "./connect.ts";
 import { decodeDisconnect, encodeDisconnect, encodePingresp } from "./disconnect.ts";
 import { MqttError, malformed, protocolError, reasonCodes } from "./errors.ts";
-import { Outbox } from "./outbox.ts";
+import type { Outbox } from "./outbox.ts";
 import { type ProtocolVersion, packetTypes, type RawPacket } from "./packet.ts";
 import { decodePublishProperties, type Properties, type PublishProperties } from "./properties.ts";
 import type { PublishView } from "./publish-view.ts";
 import type { ConnectRequest, SessionAction, SessionOptions, SubscribeAction } from "./session-actions.ts";
+import { SessionState } from "./session-state.ts";
 import { decodeSubscribe, decodeUnsubscribe, encodeSuback, encodeUnsuback } from "./subscribe.ts";
-import { type GrantedSubscription, type Subscription, SubscriptionList } from "./subscriptions.ts";
+import type { GrantedSubscription, SubscriptionList } from "./subscriptions.ts";
 import { validateTopic } from "./topic.ts";
 
 /** The life of a session; `connect` is there from the moment at which CONNECT was understood. */
@@ -31,26 +33,31 @@ const noProperties: PublishProperties = Object.freeze({});
  * sets `scanner.version` from `version` after CONNECT, and calls `fail` with each MqttError that the scanner or the
  * topic cache throws. When the socket is gone, for whatever reason, it calls `end` once.
  *
- * Clean sessions only: every session begins empty and ends with its connection. QoS 2 is refused (0x9B), topic aliases
- * are not offered (0x94), shared subscriptions are not offered (0x9E).
+ * What outlives a connection is in {@link SessionState}: give `accept` the one that the client left behind, or none for
+ * a new one. Where sessions are durable, the edge makes each change durable before it writes the answer to it.
  *
  * @typeParam M what the edge keeps of an outgoing message while it waits or is in flight
  */
 export class ServerSession<M = unknown> {
-  readonly subscriptions: SubscriptionList;
   /** Properties of the PUBLISH last given to `onPublish`; an empty object when it had none. */
   publishProperties: PublishProperties = noProperties;
+  /** The topic of the PUBLISH last given to `onPublish` when it came as an alias; else undefined. */
+  aliasedTopic: Buffer | undefined;
+  /** Whether the PUBLISH last given to `onPublish` repeats a QoS 2 message that was taken: answer it, take nothing. */
+  isRepeat = false;
   readonly #options: SessionOptions;
   readonly #receiveMaximum: number;
   #state: State = { name: "connecting", version: 0 };
-  #outbox: Outbox<M> | undefined;
+  #session: SessionState<M> | undefined;
+  #sessionExpirySeconds: number | undefined;
+  #aliases: Buffer[] | undefined;
+  #authPackets = 0;
   #unacknowledged = 0;
   #will: Will | undefined;
 
   constructor(options: SessionOptions) {
     this.#options = options;
     this.#receiveMaximum = options.receiveMaximum ?? 1_000;
-    this.subscriptions = new SubscriptionList(options);
   }
 
   get state(): State["name"] {
@@ -67,20 +74,39 @@ export class ServerSession<M = unknown> {
     return this.#connect().clientId;
   }
 
-  /** Messages to the client. Throws Error before `accept`. */
-  get outbox(): Outbox<M> {
-    if (this.#outbox === undefined) throw new Error("the session is not connected");
-    return this.#outbox;
+  /** What outlives the connection, if the session does. Throws Error before `accept`. */
+  get session(): SessionState<M> {
+    if (this.#session === undefined) throw new Error("the session is not connected");
+    return this.#session;
   }
 
-  /** QoS 1 messages of the client whose PUBACK is due. */
+  /** Messages to the client. Throws Error before `accept`. */
+  get outbox(): Outbox<M> {
+    return this.session.outbox;
+  }
+
+  get subscriptions(): SubscriptionList {
+    return this.session.subscriptions;
+  }
+
+  /** QoS 1 and 2 messages of the client whose end is due. */
   get unacknowledgedCount(): number {
-    return this.#unacknowledged;
+    return this.#unacknowledged + (this.#session?.received.size ?? 0);
   }
 
   /** Whether the client uses up its window: a 3.1.1 client knows no window, so stop reading its socket then. */
   get isWindowFull(): boolean {
     return this.#unacknowledged >= this.#receiveMaximum;
+  }
+
+  /** What DISCONNECT changed the session expiry to, in seconds; undefined when it did not (§3.14.2.2.2). */
+  get newSessionExpirySeconds(): number | undefined {
+    return this.#sessionExpirySeconds;
+  }
+
+  /** Why the client may say how its errors came to be, and whether it wants to hear ours (§3.1.2.11.7). */
+  get wantsReasons(): boolean {
+    return this.#connect().properties.requestProblemInformation !== false;
   }
 
   /**
@@ -108,19 +134,34 @@ export class ServerSession<M = unknown> {
   onPublish(view: PublishView): number {
     if (this.#state.name !== "connected") return reasonCodes.protocolError;
     if (view.qos !== 0) {
-      if (view.qos === 2) return reasonCodes.qosNotSupported;
+      const session = this.#session as SessionState<M>;
+      this.isRepeat = false;
+      if (view.qos === 2 && session.received.has(view.packetId)) this.isRepeat = true;
       // §3.3.4: the window binds version 5 clients only; a 3.1.1 client is slowed down by its socket.
-      if (this.#unacknowledged >= this.#receiveMaximum && this.#state.connect.version === 5) {
+      else if (
+        this.#unacknowledged + session.received.size >= this.#receiveMaximum &&
+        this.#state.connect.version === 5
+      ) {
         return reasonCodes.receiveMaximumExceeded;
-      }
-      this.#unacknowledged += 1;
+      } else if (view.qos === 1) this.#unacknowledged += 1;
     }
+    if (this.aliasedTopic !== undefined) this.aliasedTopic = undefined;
     if (view.propertiesEnd === view.propertiesStart) {
       this.publishProperties = noProperties;
       // §3.3.2.1: without an alias the topic must not be empty.
       return view.topicStart === view.topicEnd ? reasonCodes.topicNameInvalid : 0;
     }
     return this.#onPublishProperties(view);
+  }
+
+  /** Tells that a QoS 2 message was taken: it repeats from now on until PUBREL. */
+  took(packetId: number): void {
+    this.session.received.add(packetId);
+  }
+
+  /** Tells that a QoS 2 message was refused after all, with an error in PUBREC. */
+  refused(packetId: number): void {
+    this.session.received.delete(packetId);
   }
 
   /** Tells that PUBACKs were sent for this many messages (durable ones, or refused ones). */
@@ -134,13 +175,13 @@ export class ServerSession<M = unknown> {
     const { buffer, start, end } = packet;
     const short = shortPuback(buffer, start, end);
     const packetId = short !== 0 ? short : decodeAcknowledgement(version, packet.type, buffer, start, end).packetId;
+    if (this.outbox.isExact(packetId)) throw protocolError(`PUBACK for the QoS 2 message ${packetId} (§4.3.3)`);
     return this.outbox.release(packetId);
   }
 
   /** Takes any packet but PUBLISH. Errors of the client become actions that end the session. */
   onPacket(packet: RawPacket): readonly SessionAction[] {
     if (this.#state.name === "ended") return noActions;
-    if (this.#state.name === "authenticating") throw new Error("a packet was scanned before accept() or refuse()");
     try {
       return this.#dispatch(packet);
     } catch (error) {
@@ -149,30 +190,72 @@ export class ServerSession<M = unknown> {
     }
   }
 
-  /** The client may connect: CONNACK with what this server offers (§3.2.2.3), then `connected`. */
-  accept(): readonly SessionAction[] {
+  /**
+   * The client may connect: CONNACK with what this server offers (§3.2.2.3), then `connected`.
+   *
+   * @param options.session the one that the client left behind; a new one by default
+   * @param options.sessionExpirySeconds what is granted when that is not what the client asked for
+   * @param options.authenticationData the last word of extended authentication
+   */
+  accept(
+    options: {
+      readonly session?: SessionState<M> | undefined;
+      readonly sessionPresent?: boolean;
+      readonly sessionExpirySeconds?: number | undefined;
+      readonly authenticationData?: Uint8Array | undefined;
+      readonly responseInformation?: string | undefined;
+    } = {},
+  ): readonly SessionAction[] {
     if (this.#state.name !== "authenticating") throw new Error(`accept() while ${this.#state.name}`);
     const { connect } = this.#state;
     this.#state = { name: "connected", connect };
     this.#will = connect.will;
-    this.#outbox = new Outbox({
+    const window = {
       receiveMaximum: connect.properties.receiveMaximum ?? 65_535,
       maximumPacketSize: connect.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY,
-      queueMessagesMax: this.#options.queueMessagesMax ?? 1_000,
-      queueBytesMax: this.#options.queueBytesMax ?? 1_048_576,
-    });
+    };
+    if (options.session === undefined) {
+      const { queueMessagesMax = 1_000, queueBytesMax = 1_048_576 } = this.#options;
+      this.#session = new SessionState({
+        limits: this.#options,
+        outbox: { ...window, queueMessagesMax, queueBytesMax },
+      });
+    } else {
+      this.#session = options.session;
+      this.#session.outbox.resume(window);
+    }
     const { version, clientId } = connect;
-    const properties = this.#offer(connect);
-    const bytes = encodeConnack({ version, reasonCode: reasonCodes.success, properties });
+    const { sessionExpirySeconds, authenticationData, responseInformation } = options;
+    const { authenticationMethod } = connect.properties;
+    const properties: Properties = {
+      ...this.#offer(connect),
+      ...(sessionExpirySeconds !== undefined && { sessionExpirySeconds }),
+      ...(authenticationMethod !== undefined && { authenticationMethod }),
+      ...(authenticationData !== undefined && { authenticationData }),
+      ...(responseInformation !== undefined &&
+        connect.properties.requestResponseInformation === true && { responseInformation }),
+    };
+    const sessionPresent = options.sessionPresent ?? false;
+    const bytes = encodeConnack({ version, reasonCode: reasonCodes.success, sessionPresent, properties });
     return [
       { type: "send", bytes },
       { type: "connected", clientId, version },
     ];
   }
 
+  /** Asks the client for the next step of extended authentication, before or after `accept` (§4.12). */
+  challenge(data: Uint8Array | undefined): readonly SessionAction[] {
+    return [{ type: "send", bytes: this.#auth(reasonCodes.continueAuthentication, data) }];
+  }
+
+  /** Tells the client that it has authenticated itself again (§4.12.1). */
+  authenticated(data: Uint8Array | undefined): readonly SessionAction[] {
+    return [{ type: "send", bytes: this.#auth(reasonCodes.success, data) }];
+  }
+
   /** The client may not connect: CONNACK with the code (translated for 3.1.1), then `close`. */
-  refuse(reasonCode: number, reason = "refused"): readonly SessionAction[] {
-    return this.#close(this.#connackRefusal(reasonCode, reason), reasonCode, reason);
+  refuse(reasonCode: number, reason = "refused", serverReference?: string): readonly SessionAction[] {
+    return this.#close(this.#connackRefusal(reasonCode, reason, serverReference), reasonCode, reason);
   }
 
   /**
@@ -190,16 +273,15 @@ export class ServerSession<M = unknown> {
   }
 
   /**
-   * Refuses one QoS 1 message that was not stored: PUBACK with the code in version 5 (§3.4.2.1). 3.1.1 cannot say so,
-   * and silence would make the client wait for ever, so its connection is closed.
+   * Refuses one message that was not stored: PUBACK or PUBREC with the code in version 5 (§3.4.2.1, §3.5.2.1). 3.1.1
+   * cannot say so, and silence would make the client wait for ever, so its connection is closed.
    */
-  refusePublish(packetId: number, reasonCode: number, reason: string): readonly SessionAction[] {
+  refusePublish(packetId: number, reasonCode: number, reason: string, qos: 1 | 2 = 1): readonly SessionAction[] {
     const version = this.#connectedVersion();
     if (version === 4) return this.fail(new MqttError(reasonCode, reason));
-    this.acknowledged(1);
-    const told = this.#connect().properties.requestProblemInformation !== false;
-    const reasonString = told ? { reasonString: reason } : {};
-    const type = packetTypes.puback;
+    if (qos === 1) this.acknowledged(1);
+    const reasonString = this.wantsReasons ? { reasonString: reason } : {};
+    const type = qos === 1 ? packetTypes.puback : packetTypes.pubrec;
     return [{ type: "send", bytes: encodeAcknowledgement({ version, type, packetId, reasonCode, ...reasonString }) }];
   }
 
@@ -211,25 +293,26 @@ export class ServerSession<M = unknown> {
   }
 
   /** Ends the session from our side: shutting down 0x8B, taken over 0x8E, administrative action 0x98. */
-  disconnect(reasonCode: number, reason: string): readonly SessionAction[] {
+  disconnect(reasonCode: number, reason: string, serverReference?: string): readonly SessionAction[] {
     if (this.#state.name === "ended") return noActions;
-    if (this.#state.name !== "connected") return this.refuse(reasonCode, reason);
-    const bytes = this.#state.connect.version === 5 ? encodeDisconnect(5, reasonCode, reason) : undefined;
+    if (this.#state.name !== "connected") return this.refuse(reasonCode, reason, serverReference);
+    const more: Properties = serverReference === undefined ? {} : { serverReference };
+    const bytes = this.#state.connect.version === 5 ? encodeDisconnect(5, reasonCode, reason, more) : undefined;
     return this.#close(bytes, reasonCode, reason);
   }
 
   /**
-   * The connection is gone. Returns the will that is due now, once (§3.1.2.5: none after a regular DISCONNECT; a will
-   * delay ends with the session, so at once), and the subscriptions that end.
+   * The connection is gone. Returns the will that is due, once (§3.1.2.5: none after a regular DISCONNECT); a delay of
+   * the will is for the edge to keep.
    */
-  end(): { readonly will: Will | undefined; readonly subscriptions: readonly Subscription[] } {
+  end(): { readonly will: Will | undefined } {
     const will = this.#will;
     this.#will = undefined;
     if (this.#state.name !== "ended") {
       const connect = this.#state.name === "connecting" ? undefined : this.#state.connect;
       this.#state = { name: "ended", connect };
     }
-    return { will, subscriptions: this.subscriptions.clear() };
+    return { will };
   }
 
   #dispatch(packet: RawPacket): readonly SessionAction[] {
@@ -238,6 +321,7 @@ export class ServerSession<M = unknown> {
       if (type !== packetTypes.connect) throw protocolError("the first packet is not CONNECT (§3.1)");
       return this.#onConnect(buffer, start, end);
     }
+    if (this.#state.name === "authenticating") return this.#whileAuthenticating(packet);
     const version = this.#connectedVersion();
     switch (type) {
       case packetTypes.puback:
@@ -267,12 +351,43 @@ export class ServerSession<M = unknown> {
       case packetTypes.disconnect:
         return this.#onDisconnect(version, packet);
       case packetTypes.auth:
-        throw new MqttError(reasonCodes.badAuthenticationMethod, "extended authentication is not offered (§4.12)");
+        return this.#onAuth(packet, reasonCodes.reAuthenticate);
       case packetTypes.connect:
         throw protocolError("a second CONNECT (§3.1)");
       default:
         throw protocolError(`packet type ${type} does not come from a client`);
     }
+  }
+
+  // §4.12: between CONNECT and CONNACK only AUTH and DISCONNECT may come; the edge scans nothing while it decides.
+  #whileAuthenticating(packet: RawPacket): readonly SessionAction[] {
+    if (packet.type === packetTypes.disconnect) return this.#close(undefined, 0, "the client disconnected");
+    if (packet.type !== packetTypes.auth) throw protocolError("a packet before CONNACK that is not AUTH (§4.12)");
+    return this.#onAuth(packet, reasonCodes.continueAuthentication);
+  }
+
+  #onAuth({ buffer, start, end }: RawPacket, expected: number): readonly SessionAction[] {
+    const { authenticationMethod: method } = this.#connect().properties;
+    const { reasonCode, properties } = decodeAuth(buffer, start, end);
+    if (method === undefined) throw protocolError("AUTH, but CONNECT named no method (§4.12)");
+    if (properties.authenticationMethod !== method) {
+      throw new MqttError(reasonCodes.badAuthenticationMethod, "AUTH with another method than CONNECT (§4.12)");
+    }
+    this.#authPackets += 1;
+    if (this.#authPackets > (this.#options.authPacketsMax ?? 32)) {
+      throw new MqttError(reasonCodes.quotaExceeded, "too many AUTH packets on one connection");
+    }
+    const isAgain = this.#state.name === "connected";
+    if (reasonCode !== expected && !(isAgain && reasonCode === reasonCodes.continueAuthentication)) {
+      throw protocolError(`AUTH with reason code 0x${reasonCode.toString(16)} is not expected (§3.15.2.1)`);
+    }
+    const begins = reasonCode === reasonCodes.reAuthenticate;
+    return [{ type: "auth", method, data: properties.authenticationData, isAgain: begins }];
+  }
+
+  #auth(reasonCode: number, data: Uint8Array | undefined): Uint8Array {
+    const { authenticationMethod = "" } = this.#connect().properties;
+    return encodeAuth(reasonCode, { authenticationMethod, ...(data !== undefined && { authenticationData: data }) });
   }
 
   #onConnect(buffer: Uint8Array, start: number, end: number): readonly SessionAction[] {
@@ -288,60 +403,89 @@ export class ServerSession<M = unknown> {
   }
 
   #checkConnect(connect: ConnectPacket): ConnectRequest {
-    const { version, clientId, clean, will } = connect;
-    if (connect.properties.authenticationMethod !== undefined) {
+    const { clientId, clean, will, version } = connect;
+    if (connect.properties.authenticationMethod !== undefined && this.#options.extendedAuthentication !== true) {
       throw new MqttError(reasonCodes.badAuthenticationMethod, "extended authentication is not offered (§4.12)");
     }
     if (clientId.length > (this.#options.clientIdLengthMax ?? 256)) {
       throw new MqttError(reasonCodes.clientIdentifierNotValid, "the client id is too long");
     }
     const assigned = clientId === "";
-    // 3.1.1 §3.1.3.1 demands this refusal, 5.0 permits it: who wants a session back must have a name.
-    if (assigned && !clean) {
+    // 3.1.1 §3.1.3.1 demands this refusal: who wants a session back must have a name. 5.0 is told the one it gets.
+    if (assigned && !clean && version === 4) {
       throw new MqttError(reasonCodes.clientIdentifierNotValid, "an empty client id needs a clean session");
     }
     if (will !== undefined) {
       validateTopic(will.topic, this.#options.topicLimits);
-      if (will.qos === 2 && version === 5) {
-        throw new MqttError(reasonCodes.qosNotSupported, "will QoS 2 is not supported (§3.2.2.3.4)");
-      }
     }
     const accepted = assigned ? this.#options.generateClientId() : clientId;
-    const lowered: { will?: Will } = will?.qos === 2 ? { will: { ...will, qos: 1 } } : {};
-    return { ...connect, ...lowered, clientId: accepted, assigned };
+    return { ...connect, clientId: accepted, assigned };
   }
 
   #onPublishProperties(view: PublishView): number {
     try {
       const properties = decodePublishProperties(view.buffer, view.propertiesStart, view.propertiesEnd);
-      if (properties.topicAlias !== undefined) return reasonCodes.topicAliasInvalid;
       // §3.3.4: only a server sends subscription identifiers.
       if (properties.subscriptionIdentifiers !== undefined) return reasonCodes.protocolError;
-      this.publishProperties = properties;
-      return view.topicStart === view.topicEnd ? reasonCodes.topicNameInvalid : 0;
+      const alias = properties.topicAlias;
+      if (alias === undefined) {
+        this.publishProperties = properties;
+        return view.topicStart === view.topicEnd ? reasonCodes.protocolError : 0;
+      }
+      const { topicAlias: _alias, ...rest } = properties;
+      this.publishProperties = rest;
+      return this.#resolveAlias(view, alias);
     } catch (error) {
       if (error instanceof MqttError) return error.reasonCode;
       throw error;
     }
   }
 
-  // No QoS 2 is ever in progress, so its packets are answered as for an unknown identifier (§4.3.3), and PUBREC or
-  // PUBCOMP for a QoS 1 message in flight breaks the protocol.
+  #resolveAlias(view: PublishView, alias: number): number {
+    if (alias > (this.#options.topicAliasMaximum ?? 32)) return reasonCodes.topicAliasInvalid;
+    this.#aliases ??= [];
+    if (view.topicStart === view.topicEnd) {
+      const topic = this.#aliases[alias];
+      // §3.3.2.3.4: an alias without a topic that was never set.
+      if (topic === undefined) return reasonCodes.protocolError;
+      this.aliasedTopic = topic;
+    } else this.#aliases[alias] = Buffer.from(view.buffer.subarray(view.topicStart, view.topicEnd));
+    return 0;
+  }
+
   #onAcknowledgement(version: ProtocolVersion, packet: RawPacket): readonly SessionAction[] {
     const { type, buffer, start, end } = packet;
     const { packetId, reasonCode } = decodeAcknowledgement(version, type, buffer, start, end);
-    if (type === packetTypes.puback) {
-      if (!this.outbox.isInFlight(packetId)) return noActions;
-      this.outbox.release(packetId);
-      return [{ type: "acknowledged", packetId, reasonCode }];
+    if (type === packetTypes.pubrel) return this.#onPubrel(version, packetId, reasonCode);
+    const { outbox } = this;
+    const isExact = outbox.isExact(packetId);
+    if (!outbox.isInFlight(packetId)) {
+      if (type !== packetTypes.pubrec || reasonCode >= 0x80) return noActions;
+      // §4.3.3: the client must hear that the identifier is unknown, else it keeps the message for ever.
+      const code = reasonCodes.packetIdentifierNotFound;
+      const bytes = encodeAcknowledgement({ version, type: packetTypes.pubrel, packetId, reasonCode: code });
+      return [{ type: "send", bytes }];
     }
-    if (type !== packetTypes.pubrel && this.outbox.isInFlight(packetId)) {
-      throw protocolError(`packet identifier ${packetId} belongs to a QoS 1 message, which PUBACK ends (§4.3.2)`);
+    if ((type === packetTypes.puback) === isExact) {
+      throw protocolError(`packet identifier ${packetId} belongs to a message of another QoS (§4.3)`);
     }
-    if (type === packetTypes.pubcomp || (type === packetTypes.pubrec && reasonCode >= 0x80)) return noActions;
-    const answer = type === packetTypes.pubrec ? packetTypes.pubrel : packetTypes.pubcomp;
-    const code = reasonCodes.packetIdentifierNotFound;
-    return [{ type: "send", bytes: encodeAcknowledgement({ version, type: answer, packetId, reasonCode: code }) }];
+    if (type === packetTypes.pubrec && reasonCode < 0x80) {
+      outbox.received(packetId);
+      const bytes = encodeAcknowledgement({ version, type: packetTypes.pubrel, packetId });
+      return [{ type: "received", packetId, reasonCode, bytes }];
+    }
+    if (type === packetTypes.pubcomp && !outbox.isReceived(packetId)) {
+      throw protocolError(`PUBCOMP for ${packetId} before its PUBREC (§4.3.3)`);
+    }
+    outbox.release(packetId);
+    return [{ type: "acknowledged", packetId, reasonCode, bytes: undefined }];
+  }
+
+  #onPubrel(version: ProtocolVersion, packetId: number, reasonCode: number): readonly SessionAction[] {
+    const isKnown = this.session.received.delete(packetId);
+    const code = isKnown ? reasonCodes.success : reasonCodes.packetIdentifierNotFound;
+    const bytes = encodeAcknowledgement({ version, type: packetTypes.pubcomp, packetId, reasonCode: code });
+    return isKnown ? [{ type: "released", packetId, reasonCode, bytes }] : [{ type: "send", bytes }];
   }
 
   #onDisconnect(version: ProtocolVersion, packet: RawPacket): readonly SessionAction[] {
@@ -351,20 +495,20 @@ export class ServerSession<M = unknown> {
       throw protocolError("DISCONNECT sets a session expiry that CONNECT did not (§3.14.2.2.2)");
     }
     if (reasonCode === reasonCodes.success) this.#will = undefined;
+    this.#sessionExpirySeconds = properties.sessionExpirySeconds;
     return this.#close(undefined, reasonCode, "the client disconnected");
   }
 
   #offer(connect: ConnectRequest): Properties {
     const keepAliveSeconds = this.#keepAliveSeconds(connect.keepAliveSeconds);
     return {
-      sessionExpirySeconds: 0,
       receiveMaximum: this.#receiveMaximum,
-      maximumQos: 1,
       retainAvailable: true,
       maximumPacketSize: this.#options.maximumPacketSize ?? 262_144,
       wildcardSubscriptionAvailable: true,
       subscriptionIdentifiersAvailable: true,
-      sharedSubscriptionAvailable: false,
+      sharedSubscriptionAvailable: this.#options.sharedSubscriptions ?? false,
+      topicAliasMaximum: this.#options.topicAliasMaximum ?? 32,
       ...(connect.assigned && { assignedClientIdentifier: connect.clientId }),
       ...(keepAliveSeconds !== connect.keepAliveSeconds && { serverKeepAliveSeconds: keepAliveSeconds }),
     };
@@ -375,9 +519,10 @@ export class ServerSession<M = unknown> {
     return asked === 0 ? max : Math.min(asked, max);
   }
 
-  #connackRefusal(reasonCode: number, reason: string): Uint8Array | undefined {
+  #connackRefusal(reasonCode: number, reason: string, serverReference?: string): Uint8Array | undefined {
     const { version } = this;
-    if (version === 5) return encodeConnack({ version, reasonCode, properties: { reasonString: reason } });
+    const properties = { reasonString: reason, ...(serverReference !== undefined && { serverReference }) };
+    if (version === 5) return encodeConnack({ version, reasonCode, properties });
     if (version === 4 && connackReturnCode(reasonCode) !== undefined) return encodeConnack({ version, reasonCode });
     return undefined;
   }

@@ -1,12 +1,13 @@
 import { MqttError, protocolError, reasonCodes } from "./errors.ts";
+import type { Qos } from "./packet.ts";
 import type { FilterRequest, SubscribePacket } from "./subscribe.ts";
 import { defaultTopicLimits, isSharedFilter, type TopicLimits, validateFilter } from "./topic.ts";
 
 /** A subscription that a session holds, MQTT 5.0 §3.8. */
 export interface Subscription {
   readonly filter: string;
-  /** Granted: QoS 2 is granted as 1. */
-  readonly qos: 0 | 1;
+  /** As granted. */
+  readonly qos: Qos;
   readonly noLocal: boolean;
   readonly retainAsPublished: boolean;
   /** Subscription Identifier, 1 to 268,435,455. */
@@ -33,6 +34,8 @@ export interface SubscriptionLimits {
   readonly subscriptionsMax?: number;
   /** Default {@link defaultTopicLimits}. */
   readonly topicLimits?: TopicLimits;
+  /** Whether `$share/…` filters are granted; else they are answered 0x9E. Default false. */
+  readonly sharedSubscriptions?: boolean;
 }
 
 /** The subscriptions of one session and the rules by which they come and go. */
@@ -40,10 +43,12 @@ export class SubscriptionList {
   readonly #byFilter = new Map<string, Subscription>();
   readonly #subscriptionsMax: number;
   readonly #topicLimits: TopicLimits;
+  readonly #shared: boolean;
 
   constructor(limits: SubscriptionLimits = {}) {
     this.#subscriptionsMax = limits.subscriptionsMax ?? 1_000;
     this.#topicLimits = limits.topicLimits ?? defaultTopicLimits;
+    this.#shared = limits.sharedSubscriptions ?? false;
   }
 
   get size(): number {
@@ -55,7 +60,7 @@ export class SubscriptionList {
   }
 
   /**
-   * What the protocol says to each filter. Shared subscriptions are answered 0x9E.
+   * What the protocol says to each filter.
    *
    * @throws MqttError 0x8F for a filter that is not one, 0x82 for No Local on a shared subscription (§3.8.3.1),
    *   0x97 for more filters than a session may hold
@@ -72,11 +77,11 @@ export class SubscriptionList {
       validateFilter(request.filter, this.#topicLimits);
       if (isSharedFilter(request.filter)) {
         if (request.noLocal) throw protocolError("No Local on a shared subscription (§3.8.3.1)");
-        return { ...request, reasonCode: reasonCodes.sharedSubscriptionsNotSupported };
+        if (!this.#shared) return { ...request, reasonCode: reasonCodes.sharedSubscriptionsNotSupported };
       }
       if (!this.#byFilter.has(request.filter)) fresh.add(request.filter);
       const full = this.#byFilter.size + fresh.size > this.#subscriptionsMax && fresh.delete(request.filter);
-      return { ...request, reasonCode: full ? reasonCodes.quotaExceeded : Math.min(request.qos, 1) };
+      return { ...request, reasonCode: full ? reasonCodes.quotaExceeded : request.qos };
     });
   }
 
@@ -94,16 +99,27 @@ export class SubscriptionList {
       const replaced = this.#byFilter.get(filter);
       const subscription: Subscription = {
         filter,
-        qos: code === 0 ? 0 : 1,
+        qos: code as Qos,
         noLocal,
         retainAsPublished,
         ...(identifier !== undefined && { identifier }),
       };
       this.#byFilter.set(filter, subscription);
-      const sendRetained = retainHandling === 0 || (retainHandling === 1 && replaced === undefined);
+      // §4.8.2: a shared subscription gets no retained messages.
+      const isDue = retainHandling === 0 || (retainHandling === 1 && replaced === undefined);
+      const sendRetained = isDue && !isSharedFilter(filter);
       granted.push({ subscription, replaced, sendRetained });
     }
     return granted;
+  }
+
+  get(filter: string): Subscription | undefined {
+    return this.#byFilter.get(filter);
+  }
+
+  /** Puts back a subscription of a session that is restored. */
+  restore(subscription: Subscription): void {
+    this.#byFilter.set(subscription.filter, subscription);
   }
 
   /** Removes filters. Returns what was removed and one code for each: 0x00 or 0x11. */

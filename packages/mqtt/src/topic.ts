@@ -56,6 +56,13 @@ export function isSharedFilter(filter: string): boolean {
   return /^\$share(\/|$)/i.test(filter);
 }
 
+/** Name and filter of a valid shared subscription, `$share/{name}/{filter}`; undefined for any other filter (§4.8.2). */
+export function splitSharedFilter(filter: string): { readonly group: string; readonly filter: string } | undefined {
+  if (!isSharedFilter(filter)) return undefined;
+  const nameEnd = filter.indexOf("/", 7);
+  return { group: filter.slice(7, nameEnd), filter: filter.slice(nameEnd + 1) };
+}
+
 /**
  * Whether a valid filter matches a valid topic name (MQTT 5.0 §4.7): `#` matches the parent level too, and a filter
  * that begins with a wildcard does not match a topic that begins with `$` (§4.7.2).

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { closeCode, Edge, sent } from "../test/edge.ts";
 import {
   encodeAcknowledgement,
+  encodeAuth,
   encodeConnect,
   encodePingreq,
   encodePublish,
@@ -125,7 +126,7 @@ test("M7: will QoS 3 is malformed, will flags without a will 0x82, a $ topic 0x9
   const refused = (packet: Uint8Array): number | undefined => {
     const edge = new Edge();
     const actions = edge.receive(packet);
-    expect(edge.session.end()).toEqual({ will: undefined, subscriptions: [] });
+    expect(edge.session.end()).toEqual({ will: undefined });
     return closeCode(actions);
   };
   expect(refused(withFlags(0x02 | 0x04 | 0x18))).toBe(0x81);
@@ -138,7 +139,6 @@ test("M7: will QoS 3 is malformed, will flags without a will 0x82, a $ topic 0x9
   expect(refused(connectWith({ topic: "a/#" }))).toBe(0x90);
   expect(refused(connectWith({ properties: { topicAlias: 1 } }))).toBe(0x82);
   expect(refused(connectWith({ properties: { sessionExpirySeconds: 1 } }))).toBe(0x82);
-  expect(refused(connectWith({ qos: 2 }))).toBe(0x9b);
 });
 
 test("M9: QoS 2 packets for unknown identifiers, PUBREC for QoS 1, PUBACK for nothing, identifier 0", () => {
@@ -151,12 +151,52 @@ test("M9: QoS 2 packets for unknown identifiers, PUBREC for QoS 1, PUBACK for no
   expect(edge.receive(acknowledge(packetTypes.pubcomp, 9), acknowledge(packetTypes.puback, 9))).toEqual([]);
   expect(edge.session.outbox.offer("m", 10, 1)).toBe(1);
   expect(closeCode(edge.receive(acknowledge(packetTypes.pubrec, 1)))).toBe(0x82);
+  for (const [type, code] of [
+    [packetTypes.puback, 0x82],
+    [packetTypes.pubcomp, 0x82],
+  ] as const) {
+    const exact = new Edge();
+    exact.receive(connect());
+    expect(exact.session.outbox.offer("m", 10, 2)).toBe(1);
+    expect(closeCode(exact.receive(acknowledge(type, 1)))).toBe(code);
+  }
   for (const type of [4, 5, 6, 7]) expect(codeAfterConnect(acknowledge(type, 0))).toBe(0x82);
   expect(codeAfterConnect(encodeSubscribe({ version: 5, packetId: 0, filters: [{ filter: "a" }] }))).toBe(0x82);
   expect(codeAfterConnect(raw("3206000161000000"))).toBe(0x82);
   const old = new Edge();
   old.receive(connect(4));
   expect(sent(old.receive(acknowledge(packetTypes.pubrel, 9)))).toEqual(["70020009"]);
+});
+
+test("M8: a QoS 2 message that is sent again and again before PUBREL is one message", () => {
+  const edge = new Edge({ receiveMaximum: 2 });
+  const again = encodePublish({
+    version: 5,
+    topic: utf8("a"),
+    payload: utf8("x"),
+    qos: 2,
+    packetId: 5,
+    duplicate: true,
+  });
+  edge.receive(connect());
+  for (let count = 0; count < 10_000; count += 1) edge.receive(again);
+  expect([edge.session.state, edge.published.length, edge.session.unacknowledgedCount]).toEqual(["connected", 1, 1]);
+});
+
+test("M19: AUTH without a method in CONNECT, with another method, and without end", () => {
+  const auth = (code: number, authenticationMethod: string): Uint8Array => encodeAuth(code, { authenticationMethod });
+  expect(codeAfterConnect(auth(0x18, "M"))).toBe(0x82);
+  expect(codeAfterConnect(raw("f000"))).toBe(0x82);
+  expect(codeAfterConnect(raw("f00101"))).toBe(0x81);
+  const begin = (): Edge => {
+    const edge = new Edge({ extendedAuthentication: true, authPacketsMax: 3 });
+    edge.receive(encodeConnect({ version: 5, clientId: "d", properties: { authenticationMethod: "M" } }));
+    return edge;
+  };
+  expect(closeCode(begin().receive(auth(0x19, "other")))).toBe(0x8c);
+  const endless = begin();
+  for (let round = 0; round < 3; round += 1) expect(closeCode(endless.receive(auth(0x19, "M")))).toBeUndefined();
+  expect(closeCode(endless.receive(auth(0x19, "M")))).toBe(0x97);
 });
 
 test("M10: one more than Receive Maximum in flight is 0x93; 3.1.1 has no such rule and is told to wait", () => {
@@ -173,8 +213,10 @@ test("M10: one more than Receive Maximum in flight is 0x93; 3.1.1 has no such ru
   expect(old.session.isWindowFull).toBe(true);
 });
 
-test("M11: topic alias 0, above the maximum (which is 0), or undefined is 0x94", () => {
+test("M11: topic alias 0, above the maximum (32), or undefined is 0x94", () => {
   expect(codeAfterConnect(publishWith("230000"))).toBe(0x94);
-  expect(codeAfterConnect(publishWith("230001"))).toBe(0x94);
+  expect(codeAfterConnect(publishWith("230020"))).toBeUndefined();
+  expect(codeAfterConnect(publishWith("230021"))).toBe(0x94);
+  expect(codeAfterConnect(publishWith("230001", ""))).toBe(0x94);
   expect(codeAfterConnect(publishWith("23ffff", ""))).toBe(0x94);
 });

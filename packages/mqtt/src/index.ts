@@ -47,9 +47,9 @@ export {
   encodePublish,
   encodePublishHeader,
   encodePublishTemplate,
-  patchPublish,
   PublishGenerator,
   type PublishMessage,
+  patchPublish,
   writePublish,
 } from "./publish.ts";
 export { type PublishView, parsePublish } from "./publish-view.ts";

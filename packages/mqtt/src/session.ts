@@ -99,6 +99,16 @@ export class ServerSession<M = unknown> {
     return this.#unacknowledged >= this.#receiveMaximum;
   }
 
+  /** Largest packet that the client takes, in bytes; Infinity when it set none. */
+  get maximumPacketSize(): number {
+    return this.#connect().properties.maximumPacketSize ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Topic aliases that the client takes; 0 in 3.1.1. */
+  get topicAliasMaximum(): number {
+    return this.#connect().properties.topicAliasMaximum ?? 0;
+  }
+
   /** What DISCONNECT changed the session expiry to, in seconds; undefined when it did not (§3.14.2.2.2). */
   get newSessionExpirySeconds(): number | undefined {
     return this.#sessionExpirySeconds;
@@ -446,8 +456,8 @@ export class ServerSession<M = unknown> {
     this.#aliases ??= [];
     if (view.topicStart === view.topicEnd) {
       const topic = this.#aliases[alias];
-      // §3.3.2.3.4: an alias without a topic that was never set.
-      if (topic === undefined) return reasonCodes.protocolError;
+      // An alias without a topic that was never set on this connection (§3.3.2.3.4).
+      if (topic === undefined) return reasonCodes.topicAliasInvalid;
       this.aliasedTopic = topic;
     } else this.#aliases[alias] = Buffer.from(view.buffer.subarray(view.topicStart, view.topicEnd));
     return 0;

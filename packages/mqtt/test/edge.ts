@@ -15,6 +15,8 @@ export class Edge {
   readonly session: ServerSession<string>;
   readonly topics = new TopicMemo(new TopicCache((topic) => topic));
   readonly published: string[] = [];
+  /** True to leave CONNACK to the test. */
+  holdsBack = false;
 
   constructor(options: Partial<SessionOptions> = {}) {
     const { maximumPacketSize } = options;
@@ -44,11 +46,19 @@ export class Edge {
       const view = scanner.publish;
       const code = session.onPublish(view);
       if (code !== 0) return session.fail(new MqttError(code, "PUBLISH"));
-      this.published.push(this.topics.lookup(view.buffer, view.topicStart, view.topicEnd));
+      if (view.qos === 2 && session.isRepeat) return [];
+      if (view.qos === 2) session.took(view.packetId);
+      const aliased = session.aliasedTopic;
+      this.published.push(
+        aliased === undefined
+          ? this.topics.lookup(view.buffer, view.topicStart, view.topicEnd)
+          : this.topics.lookup(aliased, 0, aliased.length),
+      );
       return [];
     }
     const actions = session.onPacket(scanner);
     scanner.version = session.version;
+    if (session.state === "authenticating" && this.holdsBack) return actions;
     return actions.some(({ type }) => type === "authenticate") ? [...actions, ...session.accept()] : actions;
   }
 }
@@ -60,5 +70,7 @@ export function closeCode(actions: readonly SessionAction[]): number | undefined
 
 /** The bytes sent, as hexadecimal strings. */
 export function sent(actions: readonly SessionAction[]): string[] {
-  return actions.flatMap((action) => (action.type === "send" ? [Buffer.from(action.bytes).toString("hex")] : []));
+  return actions.flatMap((action) =>
+    "bytes" in action && action.bytes !== undefined ? [Buffer.from(action.bytes).toString("hex")] : [],
+  );
 }

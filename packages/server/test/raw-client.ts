@@ -3,11 +3,18 @@ import { connect, type Socket } from "node:net";
 import {
   type ConnectOptions,
   decodeAcknowledgement,
+  decodeAuth,
+  decodeConnack,
   decodeDisconnect,
+  decodePublishProperties,
+  decodeSuback,
+  encodeAcknowledgement,
   encodeConnect,
   encodePublish,
   encodeSubscribe,
+  type FilterRequest,
   PacketScanner,
+  type Properties,
   type ProtocolVersion,
   type PublishMessage,
   packetTypes,
@@ -21,6 +28,11 @@ export interface SeenPacket {
   readonly topic?: string;
   readonly payload?: string;
   readonly retain?: boolean;
+  readonly qos?: number;
+  readonly duplicate?: boolean;
+  readonly sessionPresent?: boolean;
+  readonly properties?: Properties;
+  readonly codes?: readonly number[];
 }
 
 export class RawClient implements AsyncDisposable {
@@ -48,17 +60,33 @@ export class RawClient implements AsyncDisposable {
 
   #see(scanner: PacketScanner, type: number): SeenPacket {
     const { buffer, start, end, publish } = scanner;
-    if (type === packetTypes.puback) return { type, ...decodeAcknowledgement(this.version, type, buffer, start, end) };
+    if (type >= packetTypes.puback && type <= packetTypes.pubcomp) {
+      return { type, ...decodeAcknowledgement(this.version, type, buffer, start, end) };
+    }
     if (type === packetTypes.disconnect)
       return { type, reasonCode: decodeDisconnect(this.version, buffer, start, end).reasonCode };
-    if (type === packetTypes.connack) return { type, reasonCode: buffer[start + 1] };
+    if (type === packetTypes.connack) {
+      const { reasonCode, sessionPresent, properties } = decodeConnack(this.version, buffer, start, end);
+      return { type, reasonCode, sessionPresent, properties };
+    }
+    if (type === packetTypes.auth) return { type, ...decodeAuth(buffer, start, end) };
+    if (type === packetTypes.suback || type === packetTypes.unsuback) {
+      return { type, codes: [...decodeSuback(this.version, type, buffer, start, end).reasonCodes] };
+    }
     if (type !== packetTypes.publish) return { type };
     const text = (from: number, to: number): string => publish.buffer.toString("utf8", from, to);
-    const { packetId, retain } = publish;
+    const { packetId, retain, qos, duplicate } = publish;
+    const properties =
+      publish.propertiesEnd > publish.propertiesStart
+        ? decodePublishProperties(publish.buffer, publish.propertiesStart, publish.propertiesEnd)
+        : {};
     return {
       type,
       packetId,
       retain,
+      qos,
+      duplicate,
+      properties,
       topic: text(publish.topicStart, publish.topicEnd),
       payload: text(publish.payloadStart, publish.payloadEnd),
     };
@@ -100,9 +128,23 @@ export class RawClient implements AsyncDisposable {
       }),
     );
   }
-  async subscribe(filter: string, qos: 0 | 1 = 1): Promise<void> {
-    this.send(encodeSubscribe({ version: this.version, packetId: 9, filters: [{ filter, qos }] }));
-    await this.until((packet) => packet.type === packetTypes.suback);
+  async subscribe(filter: string, qos: 0 | 1 | 2 = 1, rest: Partial<FilterRequest> = {}): Promise<SeenPacket> {
+    const before = this.packets.length;
+    this.send(encodeSubscribe({ version: this.version, packetId: 9, filters: [{ ...rest, filter, qos }] }));
+    return this.until((packet) => packet.type === packetTypes.suback && this.packets.indexOf(packet) >= before);
+  }
+  /** Sends PUBACK, PUBREC, PUBREL or PUBCOMP. */
+  acknowledge(type: number, packetId: number, reasonCode = 0): void {
+    this.send(encodeAcknowledgement({ version: this.version, type, packetId, reasonCode }));
+  }
+  /** The messages that have come. */
+  get messages(): SeenPacket[] {
+    return this.packets.filter(({ type }) => type === packetTypes.publish);
+  }
+  /** The messages once there are this many. */
+  async received(count: number): Promise<SeenPacket[]> {
+    await this.until(() => this.messages.length >= count, 10_000);
+    return this.messages;
   }
 
   /** The first packet that fits, now or later; fails when the connection closes without one. */

@@ -1,4 +1,4 @@
-/** PUBACKs of one connection in the order of its messages, held back until their group is durable. */
+/** PUBACKs and PUBRECs of one connection in the order of its messages, held back until their group is durable. */
 import { encodePuback, packetTypes, pubackBytes, shortPuback } from "@headrace/mqtt";
 
 export class AckBuffer {
@@ -19,8 +19,15 @@ export class AckBuffer {
     this.#length = encodePuback(this.#bytes, this.#length, packetId);
     this.#count += 1;
   }
-  /** The PUBACK of a refused one: it keeps its place. */
-  addRefusal(bytes: Uint8Array): void {
+  /** The PUBREC of an accepted QoS 2 message. */
+  addExact(packetId: number): void {
+    this.#grow(pubackBytes);
+    const at = this.#length;
+    this.#length = encodePuback(this.#bytes, at, packetId);
+    this.#bytes[at] = packetTypes.pubrec << 4;
+  }
+  /** Any other answer: it keeps its place. */
+  addAnswer(bytes: Uint8Array): void {
     this.#grow(bytes.byteLength);
     this.#bytes.set(bytes, this.#length);
     this.#length += bytes.byteLength;
@@ -45,11 +52,12 @@ export class AckBuffer {
   get sealedCount(): number {
     return this.#sealedCount;
   }
-  /** Identifiers of the sealed messages that were accepted. */
-  *sealedIds(): Generator<number> {
+  /** The sealed messages that were accepted. */
+  *sealedIds(): Generator<{ readonly packetId: number; readonly type: number }> {
     for (let at = 0; at < this.#sealedLength; at += 2 + this.#bytes[at + 1]) {
-      const id = shortPuback(this.#bytes, at + 2, at + 2 + this.#bytes[at + 1]);
-      if (this.#bytes[at] === packetTypes.puback << 4 && id !== 0) yield id;
+      const packetId = shortPuback(this.#bytes, at + 2, at + 2 + this.#bytes[at + 1]);
+      const type = this.#bytes[at] >> 4;
+      if ((type === packetTypes.puback || type === packetTypes.pubrec) && packetId !== 0) yield { packetId, type };
     }
   }
 

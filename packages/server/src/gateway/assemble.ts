@@ -11,6 +11,7 @@ import { type Listener, listen } from "./mqtt-listener.ts";
 import type { Authenticate, Authorize } from "./policy.ts";
 import { Retained, type RetainedLog } from "./retained.ts";
 import { Router } from "./routes.ts";
+import type { Sessions } from "./sessions.ts";
 import type { Shared } from "./shared.ts";
 
 export interface Parts {
@@ -22,12 +23,16 @@ export interface Parts {
   readonly limits: GatewayLimits;
   /** Called with a device that has just subscribed to its commands. */
   readonly onReady: (device: string) => void;
+  /** Opens what keeps sessions over connections. */
+  readonly sessions?: (fanOut: FanOut) => Promise<Sessions>;
 }
 
-export const assemble = ({ ingest, retainedLog, authorize, authenticate, nowMs, limits, onReady }: Parts): Shared => {
+export const assemble = async (parts: Parts): Promise<Shared> => {
+  const { ingest, retainedLog, authorize, authenticate, nowMs, limits, onReady } = parts;
   const { retainedMessagesMax: messagesMax, retainedBytesMax: bytesMax, sequencedDevicesMax } = limits;
   const retained = new Retained(retainedLog, { messagesMax, bytesMax });
   const fanOut = new FanOut(ingest, receivePolicy(authorize));
+  const sessions = await parts.sessions?.(fanOut);
   return {
     router: new Router(),
     ingest,
@@ -41,6 +46,7 @@ export const assemble = ({ ingest, retainedLog, authorize, authenticate, nowMs, 
     authenticate,
     nowMs,
     counters: { refused: 0 },
+    sessions,
     subscribed: (filter, receiver) => {
       const device = deviceOfCommandFilter(filter, receiver.deviceId);
       if (device !== undefined) onReady(device);

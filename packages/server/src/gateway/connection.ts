@@ -4,7 +4,6 @@ import { InternedString } from "@headrace/engine";
 import {
   type ConnectRequest,
   decodePublishProperties,
-  type EncodedPublish,
   encodeAcknowledgement,
   MqttError,
   offered,
@@ -14,33 +13,38 @@ import {
   reasonCodes,
   ServerSession,
   type SessionAction,
+  type SessionChange,
   type SubscribeAction,
   TopicMemo,
-  type Will,
 } from "@headrace/mqtt";
 import type { HeadraceError } from "@headrace/sdk";
 import { AckBuffer } from "./ack-buffer.ts";
-import type { FanOutMessage } from "./fan-out-message.ts";
+import type { DurableSession, SessionConnection } from "./durable-session.ts";
+import type { FanOutMessage, Held, Variant } from "./fan-out-message.ts";
 import type { GroupMember, Publisher } from "./ingest.ts";
 import type { Watched } from "./keep-alive.ts";
 import type { Authentication } from "./policy.ts";
 import type { Route } from "./routes.ts";
 import { SequenceReader } from "./sequence-reader.ts";
+import { sessionLimits } from "./sessions.ts";
 import type { Shared } from "./shared.ts";
 import { SocketWriter } from "./socket-writer.ts";
+import { lowerQos } from "./stored.ts";
 import { Key } from "./stream-state.ts";
 import { type Delivery, deliveryOf, type Receiver } from "./subscribers.ts";
+import { TopicAliases } from "./topic-aliases.ts";
+import { publishWill } from "./wills.ts";
 
 const verdictsMax = 1_024;
 const allowed = "";
 /** How long a client may take to close its side. */
 const closeDeadlineMs = 2_000;
 
-export class Connection implements GroupMember, Receiver, Watched {
+export class Connection implements GroupMember, SessionConnection, Watched {
   readonly #shared: Shared;
   readonly #socket: Socket;
   readonly #scanner: PacketScanner;
-  readonly #session: ServerSession<EncodedPublish>;
+  readonly #session: ServerSession<Held>;
   readonly #writer: SocketWriter;
   readonly #memo: TopicMemo<Route>;
   readonly #acks = new AckBuffer();
@@ -49,6 +53,9 @@ export class Connection implements GroupMember, Receiver, Watched {
   #lastRoute: Route | undefined;
   #lastVerdict = allowed;
   #publisher!: Publisher;
+  /** The session when it outlives this connection. */
+  #durable: DurableSession | undefined;
+  #aliases: TopicAliases | undefined;
   #inGroup = false;
   #publishes = false;
   /** Chunks that arrived while intake was full or the client was being authenticated. */
@@ -72,7 +79,9 @@ export class Connection implements GroupMember, Receiver, Watched {
     this.#shared = shared;
     const { limits } = shared;
     this.#scanner = new PacketScanner({ from: "client", maximumPacketSize: limits.packetBytesMax });
-    this.#session = new ServerSession<EncodedPublish>({
+    this.#session = new ServerSession<Held>({
+      ...sessionLimits(limits),
+      sharedSubscriptions: shared.sessions !== undefined,
       generateClientId: () => shared.clients.newId(),
       maximumPacketSize: limits.packetBytesMax,
       receiveMaximum: limits.receiveMaximum,
@@ -156,8 +165,7 @@ export class Connection implements GroupMember, Receiver, Watched {
         if (type === 0) return;
         if (type === packetTypes.publish) this.#onPublish(scanner.publish);
         else if (type === packetTypes.puback && this.#connected) {
-          this.#session.onPuback(scanner);
-          this.#sendQueued();
+          this.#onPuback(scanner);
         } else {
           this.#run(this.#session.onPacket(scanner));
           if (scanner.version === 0) scanner.version = this.#session.version;
@@ -166,6 +174,16 @@ export class Connection implements GroupMember, Receiver, Watched {
     } catch (error) {
       if (!(error instanceof MqttError)) throw error;
       this.#run(this.#session.fail(error));
+    }
+  }
+
+  #onPuback(packet: PacketScanner): void {
+    const { buffer, start } = packet;
+    if (this.#session.onPuback(packet) === undefined) return;
+    if (this.#durable === undefined) this.#sendQueued();
+    else {
+      const packetId = (buffer[start] << 8) | buffer[start + 1];
+      this.#durable.changed({ type: "acknowledged", packetId, reasonCode: 0, bytes: undefined });
     }
   }
 
@@ -183,7 +201,11 @@ export class Connection implements GroupMember, Receiver, Watched {
     }
     let route: Route;
     try {
-      route = this.#memo.lookup(view.buffer, view.topicStart, view.topicEnd);
+      const aliased = session.aliasedTopic;
+      route =
+        aliased === undefined
+          ? this.#memo.lookup(view.buffer, view.topicStart, view.topicEnd)
+          : this.#memo.lookup(aliased, 0, aliased.length);
     } catch (error) {
       if (!(error instanceof MqttError) || error.scope === "connection") throw error;
       this.#refuse(view, error.reasonCode, error.message);
@@ -194,7 +216,14 @@ export class Connection implements GroupMember, Receiver, Watched {
       this.#refuse(view, reasonCodes.notAuthorized, verdict);
       return;
     }
-    const qos = view.qos === 0 ? 0 : 1;
+    const { qos } = view;
+    if (qos === 2 && session.isRepeat) {
+      // It was taken before: the answer comes behind its group, and nothing is stored again.
+      this.#acks.addExact(view.packetId);
+      this.#joinGroup();
+      this.#shared.ingest.requestGroup();
+      return;
+    }
     let sent = view.propertiesEnd === propertiesStart ? undefined : session.publishProperties;
     if (isNumbered && (view.retain || this.#shared.fanOut.wants(route))) {
       sent = decodePublishProperties(view.buffer, propertiesStart, propertiesEnd);
@@ -228,6 +257,11 @@ export class Connection implements GroupMember, Receiver, Watched {
     else if (qos === 1) {
       this.#acks.add(view.packetId);
       this.#joinGroup();
+    } else if (qos === 2) {
+      session.took(view.packetId);
+      this.#durable?.took(view.packetId);
+      this.#acks.addExact(view.packetId);
+      this.#joinGroup();
     }
   }
 
@@ -247,12 +281,12 @@ export class Connection implements GroupMember, Receiver, Watched {
   #refuse(view: PublishView, reasonCode: number, reason: string): void {
     this.#shared.counters.refused += 1;
     if (view.qos === 0) return;
-    const actions = this.#session.refusePublish(view.packetId, reasonCode, reason);
+    const actions = this.#session.refusePublish(view.packetId, reasonCode, reason, view.qos);
     if (this.#session.state === "ended") {
       this.#run(actions);
       return;
     }
-    for (const action of actions) if (action.type === "send") this.#acks.addRefusal(action.bytes);
+    for (const action of actions) if (action.type === "send") this.#acks.addAnswer(action.bytes);
     this.#joinGroup();
     this.#shared.ingest.requestGroup();
   }
@@ -289,12 +323,10 @@ export class Connection implements GroupMember, Receiver, Watched {
     this.#shared.counters.refused += this.#acks.sealedCount;
     if (this.#session.state === "ended") return;
     const { version } = this.#session;
-    if (version === 5) {
-      for (const packetId of this.#acks.sealedIds()) {
-        this.#writer.write(
-          encodeAcknowledgement({ version, type: packetTypes.puback, packetId, reasonCode: reasonCodes.quotaExceeded }),
-        );
-      }
+    for (const { packetId, type } of this.#acks.sealedIds()) {
+      if (type === packetTypes.pubrec) this.#session.refused(packetId);
+      if (version !== 5) continue;
+      this.#writer.write(encodeAcknowledgement({ version, type, packetId, reasonCode: reasonCodes.quotaExceeded }));
     }
     this.#acks.drop();
     this.#run(this.#session.disconnect(reasonCodes.quotaExceeded, error.message));
@@ -317,16 +349,27 @@ export class Connection implements GroupMember, Receiver, Watched {
           break;
         case "connected":
           this.#connected = true;
+          this.#aliases = TopicAliases.for(this.#session.topicAliasMaximum);
           this.#shared.keepAlive.add(this);
           break;
         case "subscribe":
           this.#subscribe(action);
           break;
         case "unsubscribe":
-          for (const { filter } of action.subscriptions) this.#shared.fanOut.subscribers.remove(this, filter);
+          for (const { filter } of action.subscriptions) {
+            this.#shared.fanOut.subscribers.remove(this.#receiver, filter);
+            this.#durable?.unsubscribed(filter);
+          }
           break;
         case "acknowledged":
-          this.#sendQueued();
+        case "received":
+        case "released":
+          this.#changed(action);
+          break;
+        case "auth":
+          this.#run(
+            this.#session.fail(new MqttError(reasonCodes.badAuthenticationMethod, "no such authentication method")),
+          );
           break;
         case "close":
           this.#close();
@@ -337,36 +380,89 @@ export class Connection implements GroupMember, Receiver, Watched {
     }
   }
 
+  /** Who receives what this client has subscribed to. */
+  get #receiver(): Receiver {
+    return this.#durable ?? this;
+  }
+
+  #changed(change: SessionChange): void {
+    if (this.#durable !== undefined) {
+      this.#durable.changed(change);
+      return;
+    }
+    if (change.bytes !== undefined) this.#writer.write(change.bytes);
+    if (change.type === "acknowledged") this.#sendQueued();
+  }
+
   #authenticate(connect: ConnectRequest): void {
     const answer = this.#shared.authenticate({
       clientId: connect.clientId,
       username: connect.username,
       password: connect.password,
     });
-    if (!(answer instanceof Promise)) {
-      this.#admit(connect, answer);
-      return;
-    }
+    const admitted = answer instanceof Promise ? this.#admitLater(connect, answer) : this.#admit(connect, answer);
+    if (admitted === undefined) return;
     this.#hold();
-    answer
-      .catch(() => ({ reasonCode: reasonCodes.unspecifiedError, reason: "authentication failed" }))
-      .then((settled) => {
-        if (this.#socket.destroyed) return;
-        this.#admit(connect, settled);
-        this.#release();
-      });
+    void admitted.then(() => {
+      if (!this.#socket.destroyed) this.#release();
+    });
   }
 
-  #admit(connect: ConnectRequest, answer: Authentication): void {
+  async #admitLater(connect: ConnectRequest, answer: Promise<Authentication>): Promise<void> {
+    const settled = await answer.catch(() => ({
+      reasonCode: reasonCodes.unspecifiedError,
+      reason: "authentication failed",
+    }));
+    if (!this.#socket.destroyed && !this.#closing) await this.#admit(connect, settled);
+  }
+
+  #admit(connect: ConnectRequest, answer: Authentication): Promise<void> | undefined {
     if ("reasonCode" in answer) {
       this.#run(this.#session.refuse(answer.reasonCode, answer.reason));
-      return;
+      return undefined;
     }
     this.identity = answer.identity;
     this.clientId = connect.clientId;
     this.#publisher = { client: new InternedString(this.clientId), device: new Key(this.deviceId) };
     this.#shared.clients.claim(this);
-    this.#run(this.#session.accept());
+    return this.#open(connect);
+  }
+
+  /** Finds or begins the session that the client asks for; waits for its messages when they have to be read. */
+  #open(connect: ConnectRequest): Promise<void> | undefined {
+    const { sessions, limits } = this.#shared;
+    const asked = askedExpirySeconds(connect);
+    if (sessions === undefined) {
+      this.#run(this.#session.accept(connect.version === 5 && asked > 0 ? { sessionExpirySeconds: 0 } : {}));
+      return undefined;
+    }
+    const { clientId, identity } = this;
+    const expirySeconds = Math.min(asked, limits.sessionExpiryMaxSeconds);
+    const found = sessions.find({ clientId, identity, clean: connect.clean, expirySeconds });
+    if (found === "full") {
+      this.#run(this.#session.refuse(reasonCodes.quotaExceeded, `${limits.sessionsMax} sessions are kept already`));
+      return undefined;
+    }
+    const { session, isNew } = found;
+    if (session === undefined) {
+      this.#run(this.#session.accept());
+      return undefined;
+    }
+    const begin = (): void => {
+      this.#durable = session;
+      session.attach(this, expirySeconds, connect.will, isNew);
+      const granted = expirySeconds === asked || connect.version === 4 ? {} : { sessionExpirySeconds: expirySeconds };
+      this.#run(this.#session.accept({ session: session.state, sessionPresent: !isNew, ...granted }));
+      session.pump();
+      for (const { filter } of session.state.subscriptions.values()) this.#shared.subscribed(filter, session);
+    };
+    const loading = sessions.load(session);
+    if (loading === undefined) begin();
+    return loading?.then(() => {
+      if (this.#socket.destroyed || this.#closing) return;
+      if (!session.isEnded) begin();
+      else this.end(reasonCodes.sessionTakenOver, "the session ended meanwhile");
+    });
   }
 
   #subscribe(action: SubscribeAction): void {
@@ -377,14 +473,21 @@ export class Connection implements GroupMember, Receiver, Watched {
         : reasonCode,
     );
     const { bytes, granted } = this.#session.completeSubscribe(action, codes);
-    this.#writer.write(bytes);
+    const receiver = this.#receiver;
+    const durable = this.#durable;
+    for (const { subscription } of granted) durable?.subscribed(subscription);
+    if (durable === undefined) this.#writer.write(bytes);
+    else durable.writeLater(bytes);
     for (const { subscription, sendRetained } of granted) {
-      fanOut.subscribers.add(this, subscription);
+      fanOut.subscribers.add(receiver, subscription);
       if (!sendRetained) continue;
-      const delivery = { ...deliveryOf(this, [subscription]), retainAsPublished: true };
-      for (const message of retained.matching(subscription.filter, nowMs())) fanOut.deliverTo(message, delivery);
+      const delivery = { ...deliveryOf(receiver, [subscription]), retainAsPublished: true };
+      for (const message of retained.matching(subscription.filter, nowMs())) {
+        if (durable === undefined || Math.min(message.qos, delivery.qos) === 0) fanOut.deliverTo(message, delivery);
+        else if (fanOut.mayReceive(durable, message.topic)) durable.keep(message, delivery);
+      }
     }
-    for (const { subscription } of granted) subscribed(subscription.filter, this);
+    for (const { subscription } of granted) subscribed(subscription.filter, receiver);
   }
 
   /** Ends the session from our side; the client is told why. */
@@ -418,34 +521,36 @@ export class Connection implements GroupMember, Receiver, Watched {
     keepAlive.remove(this);
     clients.release(this);
     if (this.#publishes) this.#shared.ingest.senders -= 1;
-    const { will, subscriptions } = this.#session.end();
-    for (const { filter } of subscriptions) fanOut.subscribers.remove(this, filter);
-    if (will && this.#connected && !clients.isShuttingDown) this.#publishWill(will);
-  }
-
-  #publishWill(will: Will): void {
-    const { router, intake, authorize, nowMs, counters } = this.#shared;
-    const topic = Buffer.from(will.topic);
-    const { payload, retain, properties } = will;
-    const route = router.mqtt.lookup(topic, 0, topic.length);
-    if (authorize("publish", this.identity, this.clientId, will.topic) !== undefined) {
-      counters.refused += 1;
+    const { will: left } = this.#session.end();
+    const will = this.#connected && !clients.isShuttingDown ? left : undefined;
+    const durable = this.#durable;
+    if (durable !== undefined && durable.connection === this && !durable.isEnded) {
+      const { newSessionExpirySeconds: asked } = this.#session;
+      const { sessionExpiryMaxSeconds } = this.#shared.limits;
+      const expirySeconds = asked === undefined ? undefined : Math.min(asked, sessionExpiryMaxSeconds);
+      durable.detach(will, expirySeconds, this.#shared.nowMs());
+      if (durable.expirySeconds === 0) this.#shared.sessions?.end(durable);
+      else this.#shared.sessions?.tick();
       return;
     }
-    const answer = intake.take(
-      route,
-      this.#publisher,
-      this.clientId,
-      will.qos === 0 ? 0 : 1,
-      retain,
-      false,
-      nowMs(),
-      payload,
-      0,
-      payload.byteLength,
-      properties,
-    );
-    if (answer >= 0x80) counters.refused += 1;
+    if (durable === undefined && this.#connected) this.#leave(fanOut);
+    // Taken over: a will with a delay is not due when the session goes on (§3.1.3.2.2).
+    const goesOn = durable !== undefined && !durable.isEnded;
+    if (will && !(goesOn && (will.properties?.willDelaySeconds ?? 0) > 0)) {
+      publishWill(this.#shared, this, this.#publisher, will);
+    }
+  }
+
+  /** The session ends with its connection: what was given to it for a group goes to another member (§4.8.2). */
+  #leave(fanOut: Shared["fanOut"]): void {
+    const { subscriptions, outbox } = this.#session;
+    for (const { filter } of [...subscriptions.values()]) fanOut.subscribers.remove(this, filter);
+    for (const { message: held, qos } of outbox.inFlight()) {
+      if (qos === 1 && held.variant !== undefined) held.share?.receive(held.variant.message);
+    }
+    for (const { message: held } of outbox.waiting()) {
+      if (held.variant !== undefined) held.share?.receive(held.variant.message);
+    }
   }
 
   // ---- to the client
@@ -453,23 +558,65 @@ export class Connection implements GroupMember, Receiver, Watched {
   receive(message: FanOutMessage, delivery: Delivery): boolean {
     const session = this.#session;
     if (session.state !== "connected") return false;
-    const qos = message.qos === 1 && delivery.qos === 1 ? 1 : 0;
-    const template = message.encode(
-      session.version === 5 ? 5 : 4,
-      qos,
+    const variant = message.variant(
+      lowerQos(message.qos, delivery.qos),
       message.retain && delivery.retainAsPublished,
       delivery.identifiers,
     );
+    const held: Held = delivery.share === undefined ? variant : { variant, share: delivery.share };
     const { outbox } = session;
     const dropped = outbox.droppedCount;
-    const answer = outbox.offer(template, template.bytes.byteLength, qos);
+    const { byteLength } = variant.template(session.version === 4 ? 4 : 5).bytes;
+    const answer = outbox.offer(held, byteLength, variant.qos);
     this.#shared.fanOut.dropped += outbox.droppedCount - dropped;
-    if (answer >= 0) this.#write(template, answer);
+    if (answer >= 0) this.#write(variant, answer, false);
     return answer >= offered.queued;
   }
 
-  #write(template: EncodedPublish, packetId: number): void {
-    this.#writer.publish(template, packetId);
+  /** Writes a message that waited or that is durable now; one that has expired, is too large or forbidden meanwhile is given up. */
+  send(held: Held, packetId: number, step: "publish" | "again" | "release"): void {
+    const { variant } = held;
+    const { version } = this.#session;
+    if (version === 0 || this.#closing) return;
+    if (step === "release") {
+      this.#writer.write(encodeAcknowledgement({ version, type: packetTypes.pubrel, packetId }));
+      return;
+    }
+    if (variant !== undefined && this.#isDeliverable(variant, step)) {
+      this.#write(variant, packetId, step === "again");
+      return;
+    }
+    this.#shared.fanOut.dropped += 1;
+    if (packetId === 0) return;
+    if (this.#durable !== undefined) this.#durable.discard(held, packetId);
+    else this.#session.outbox.release(packetId);
+  }
+
+  #isDeliverable(variant: Variant, step: "publish" | "again"): boolean {
+    const { message } = variant;
+    // What was sent once is completed even when it has expired (§4.3.3).
+    if (step === "publish" && this.#remainingSeconds(message) === 0) return false;
+    if (!this.#shared.fanOut.mayReceive(this, message.topic)) return false;
+    const { byteLength } = variant.template(this.#session.version === 4 ? 4 : 5).bytes;
+    return byteLength <= this.#session.maximumPacketSize;
+  }
+
+  /** What is left of a message's expiry, rounded up; undefined when it has none (§3.3.2.3.3). */
+  #remainingSeconds(message: FanOutMessage): number | undefined {
+    const { messageExpirySeconds } = message.properties;
+    if (messageExpirySeconds === undefined) return undefined;
+    return Math.max(0, messageExpirySeconds - Math.floor((this.#shared.nowMs() - message.arrivalMs) / 1_000));
+  }
+
+  #write(variant: Variant, packetId: number, duplicate: boolean): void {
+    const version = this.#session.version === 4 ? 4 : 5;
+    const alias = this.#aliases?.of(variant.message.topic) ?? 0;
+    const template = alias === 0 ? variant.template(version) : variant.template(version, alias > 0 ? 1 : 2);
+    if (duplicate || alias !== 0 || template.expiryOffset >= 0) {
+      const expirySeconds = template.expiryOffset < 0 ? undefined : this.#remainingSeconds(variant.message);
+      const patch = { duplicate, alias: Math.abs(alias), ...(expirySeconds !== undefined && { expirySeconds }) };
+      this.#writer.publish(template, packetId, patch);
+    } else this.#writer.publish(template, packetId);
     const { subscriberBytesMax } = this.#shared.limits;
     if (this.#writer.backlogBytes <= subscriberBytesMax) return;
     this.#writer.flush();
@@ -477,9 +624,17 @@ export class Connection implements GroupMember, Receiver, Watched {
     if (this.#socket.writableLength > subscriberBytesMax) this.#session.outbox.writable = false;
   }
 
+  write(bytes: Uint8Array): void {
+    this.#writer.write(bytes);
+  }
+
   #sendQueued(): void {
+    if (this.#durable !== undefined) {
+      this.#durable.pump();
+      return;
+    }
     const { outbox } = this.#session;
-    for (let next = outbox.take(); next; next = outbox.take()) this.#write(next.message, next.packetId);
+    for (let next = outbox.take(); next; next = outbox.take()) this.send(next.message, next.packetId, next.step);
   }
 
   #drained(): void {
@@ -493,3 +648,9 @@ export class Connection implements GroupMember, Receiver, Watched {
     }
   }
 }
+
+/** How long a session is to live without a connection, as its client asks: for 3.1.1 as long as it may. */
+const askedExpirySeconds = ({ version, clean, properties }: ConnectRequest): number => {
+  if (version === 5) return properties.sessionExpirySeconds ?? 0;
+  return clean ? 0 : Number.POSITIVE_INFINITY;
+};

@@ -4,14 +4,17 @@ import {
   encodePublishTemplate,
   type ProtocolVersion,
   type PublishProperties,
+  type Qos,
   utf8,
 } from "@headrace/mqtt";
+import type { ShareGroup } from "./share-group.ts";
+import type { Receiver } from "./subscribers.ts";
 
 /** A message as plain data, for the way between threads. */
 export interface WireMessage {
   readonly topic: string;
   readonly payload: Uint8Array;
-  readonly qos: 0 | 1;
+  readonly qos: Qos;
   readonly retain: boolean;
   readonly properties: PublishProperties;
   readonly publisher: string | undefined;
@@ -22,19 +25,87 @@ export type OutgoingMessage = Omit<WireMessage, "properties"> & {
   readonly properties: PublishProperties | (() => PublishProperties);
 };
 
+/** What an outbox keeps of a message: the message as one subscription gets it, or a place to read it from. */
+export interface Held {
+  readonly variant: Variant | undefined;
+  /** The group of a shared subscription that it was given out for. */
+  readonly share: ShareGroup | undefined;
+}
+
+/** With a topic alias: none, the packet that sets it, or one that uses it. */
+export type AliasUse = 0 | 1 | 2;
+
+const noTopic = new Uint8Array(0);
+
+/** One message with the QoS, retain flag and identifiers of some subscriptions. */
+export class Variant implements Held {
+  readonly message: FanOutMessage;
+  readonly qos: Qos;
+  readonly retain: boolean;
+  readonly identifiers: readonly number[];
+  readonly share = undefined;
+  readonly #templates: (EncodedPublish | undefined)[] = [];
+
+  constructor(message: FanOutMessage, qos: Qos, retain: boolean, identifiers: readonly number[]) {
+    this.message = message;
+    this.qos = qos;
+    this.retain = retain;
+    this.identifiers = identifiers;
+  }
+
+  get variant(): Variant {
+    return this;
+  }
+
+  /** The packet with a place for its identifier. */
+  template(version: ProtocolVersion, aliasUse: AliasUse = 0): EncodedPublish {
+    const index = version === 4 ? 3 : aliasUse;
+    let template = this.#templates[index];
+    if (template === undefined) {
+      const { qos, retain } = this;
+      const { topicBytes, payload } = this.message;
+      const topic = aliasUse === 2 ? noTopic : topicBytes;
+      template =
+        version === 4
+          ? encodePublishTemplate({ version, topic, payload, qos, retain })
+          : encodePublishTemplate({
+              version,
+              topic,
+              payload,
+              qos,
+              retain,
+              properties: this.#properties(),
+              hasAlias: aliasUse !== 0,
+            });
+      this.#templates[index] = template;
+    }
+    return template;
+  }
+
+  #properties(): PublishProperties {
+    const { properties } = this.message;
+    const { identifiers } = this;
+    return identifiers.length === 0 ? properties : { ...properties, subscriptionIdentifiers: [...identifiers] };
+  }
+}
+
 export class FanOutMessage {
   readonly topic: string;
   readonly topicBytes: Uint8Array;
   /** A copy: it stays valid. */
   readonly payload: Uint8Array;
-  readonly qos: 0 | 1;
+  readonly qos: Qos;
   readonly retain: boolean;
   #properties: PublishProperties | (() => PublishProperties);
   /** Client that published it; undefined for the node. */
   readonly publisher: string | undefined;
-  readonly #encoded: (EncodedPublish | undefined)[] = [];
+  /** When it came, for its expiry. */
+  readonly arrivalMs: number;
+  /** Receivers that have it in their durable session already: they are passed over when it is delivered. */
+  planned: Set<Receiver> | undefined;
+  readonly #variants: (Variant | undefined)[] = [];
 
-  constructor(message: OutgoingMessage, topicBytes: Uint8Array = utf8(message.topic)) {
+  constructor(message: OutgoingMessage, topicBytes: Uint8Array = utf8(message.topic), arrivalMs = Date.now()) {
     this.topic = message.topic;
     this.topicBytes = topicBytes;
     this.payload = message.payload;
@@ -42,6 +113,7 @@ export class FanOutMessage {
     this.retain = message.retain;
     this.#properties = message.properties;
     this.publisher = message.publisher;
+    this.arrivalMs = arrivalMs;
   }
 
   get properties(): PublishProperties {
@@ -49,23 +121,16 @@ export class FanOutMessage {
     return this.#properties;
   }
 
-  /** The packet with a place for its identifier. `identifiers` are those of the subscriptions (version 5). */
-  encode(version: ProtocolVersion, qos: 0 | 1, retain: boolean, identifiers: readonly number[]): EncodedPublish {
-    const { topicBytes: topic, payload } = this;
-    if (version === 5 && identifiers.length > 0) {
-      const properties = { ...this.properties, subscriptionIdentifiers: [...identifiers] };
-      return encodePublishTemplate({ version, topic, payload, qos, retain, properties });
+  /** The message as a subscription gets it. `identifiers` are those of the subscriptions (version 5). */
+  variant(qos: Qos, retain: boolean, identifiers: readonly number[]): Variant {
+    if (identifiers.length > 0) return new Variant(this, qos, retain, identifiers);
+    const index = (qos << 1) | (retain ? 1 : 0);
+    let variant = this.#variants[index];
+    if (variant === undefined) {
+      variant = new Variant(this, qos, retain, identifiers);
+      this.#variants[index] = variant;
     }
-    const variant = (version === 5 ? 4 : 0) | (qos << 1) | (retain ? 1 : 0);
-    let encoded = this.#encoded[variant];
-    if (!encoded) {
-      encoded =
-        version === 5
-          ? encodePublishTemplate({ version, topic, payload, qos, retain, properties: this.properties })
-          : encodePublishTemplate({ version, topic, payload, qos, retain });
-      this.#encoded[variant] = encoded;
-    }
-    return encoded;
+    return variant;
   }
 
   toWire(): WireMessage {

@@ -2,8 +2,10 @@
 import type { HeadraceError } from "@headrace/sdk";
 import type { FanOutMessage } from "./fan-out-message.ts";
 import type { GroupMember, Ingest } from "./ingest.ts";
+import type { Place } from "./place.ts";
 import type { Authorize } from "./policy.ts";
 import type { Route } from "./routes.ts";
+import type { ShareGroup } from "./share-group.ts";
 import { type Delivery, type Receiver, Subscribers } from "./subscribers.ts";
 
 /** Ends a turn of writing: what was coalesced goes to the sockets. */
@@ -12,7 +14,7 @@ export interface Flushable {
 }
 
 export class FanOut implements GroupMember {
-  readonly subscribers = new Subscribers();
+  readonly subscribers = new Subscribers((message, delivery) => this.deliverTo(message, delivery));
   readonly #ingest: Ingest;
   readonly #authorize: (receiver: Receiver, topic: string) => string | undefined;
   #open: FanOutMessage[] = [];
@@ -35,6 +37,44 @@ export class FanOut implements GroupMember {
   /** True when somebody would receive the topic. */
   wants(route: Route): boolean {
     return this.subscribers.of(route).length > 0;
+  }
+
+  /**
+   * Lets durable sessions take a message that is part of the open group, so that their part is durable with it. Each
+   * of them is asked for here once and passed over at delivery.
+   */
+  plan(message: FanOutMessage, deliveries: readonly Delivery[], place: Place): void {
+    for (const delivery of deliveries) {
+      const { receiver } = delivery;
+      if (delivery.noLocal && receiver.clientId === message.publisher) continue;
+      if (receiver.share !== undefined) this.#planShared(message, receiver.share, place);
+      else if (receiver.plan !== undefined && this.#planFor(message, delivery, place) !== "live") {
+        markPlanned(message, receiver);
+      }
+    }
+  }
+
+  // Only when its turn comes to a durable session: the other members get it when it is durable.
+  #planShared(message: FanOutMessage, group: ShareGroup, place: Place): void {
+    for (const delivery of group.candidates()) {
+      const answer = this.#planFor(message, delivery, place);
+      if (answer === "dropped") continue;
+      if (answer === "live") {
+        // The group has moved on by one: this member is asked first at delivery.
+        group.stay();
+        return;
+      }
+      markPlanned(message, group);
+      return;
+    }
+  }
+
+  #planFor(message: FanOutMessage, delivery: Delivery, place: Place): "taken" | "dropped" | "live" {
+    if (this.#authorize(delivery.receiver, message.topic) !== undefined) {
+      this.forbidden += 1;
+      return "dropped";
+    }
+    return delivery.receiver.plan?.(message, delivery, place) ?? "live";
   }
 
   /** Delivers `message` when the open group is durable. */
@@ -63,14 +103,27 @@ export class FanOut implements GroupMember {
     let taken = 0;
     for (const delivery of deliveries) {
       if (delivery.noLocal && delivery.receiver.clientId === message.publisher) continue;
+      if (message.planned?.has(delivery.receiver)) continue;
       if (this.deliverTo(message, delivery)) taken += 1;
     }
     return taken;
   }
 
-  /** The only way to a receiver: asks the policy each time (P9). */
+  /** Whether the policy lets a receiver have messages of a topic now (P9). */
+  mayReceive(receiver: Receiver, topic: string): boolean {
+    if (this.#authorize(receiver, topic) === undefined) return true;
+    this.forbidden += 1;
+    return false;
+  }
+
+  /** The only way to a receiver for live messages: asks the policy each time (P9). */
   deliverTo(message: FanOutMessage, delivery: Delivery): boolean {
-    if (!delivery.receiver.isThread && this.#authorize(delivery.receiver, message.topic) !== undefined) {
+    const { receiver } = delivery;
+    if (
+      !receiver.isThread &&
+      receiver.share === undefined &&
+      this.#authorize(delivery.receiver, message.topic) !== undefined
+    ) {
       this.forbidden += 1;
       return false;
     }
@@ -95,6 +148,11 @@ export class FanOut implements GroupMember {
     for (const writer of dirty) writer.flush();
   }
 }
+
+const markPlanned = (message: FanOutMessage, receiver: Receiver): void => {
+  message.planned ??= new Set();
+  message.planned.add(receiver);
+};
 
 /** A policy as the fan-out asks it. */
 export const receivePolicy =

@@ -48,7 +48,7 @@ const setStreams = (streams: readonly ThreadStream[]): void => {
 const start = async ({ host, port, limits, streams, retained }: ThreadStart): Promise<number> => {
   const log = new ThreadLog(rpc);
   const ingest = new Ingest(log, limits.waitingBytesMax, limits.lingerMs);
-  shared = assemble({
+  shared = await assemble({
     ingest,
     retainedLog: log,
     authorize: openPolicy,

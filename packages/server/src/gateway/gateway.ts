@@ -13,9 +13,12 @@ import { defaultLimits, type GatewayLimits } from "./limits.ts";
 import { BuilderPool, PartitionWriter } from "./partition-writer.ts";
 import { type Authenticate, type Authorize, anonymous, openPolicy } from "./policy.ts";
 import { OwnRetainedLog } from "./retained.ts";
+import { Sessions } from "./sessions.ts";
 import type { Shared } from "./shared.ts";
 import { SourceStreams } from "./source-streams.ts";
+import { Key } from "./stream-state.ts";
 import { Submissions } from "./submit.ts";
+import { publishWill } from "./wills.ts";
 
 export interface GatewayOptions {
   readonly log: EmbeddedLog;
@@ -93,7 +96,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     pool,
     ingest,
   );
-  const shared = assemble({
+  const shared = await assemble({
     ingest,
     retainedLog: new OwnRetainedLog(ingest, retainedWriter, (before) => log.trim(retainedChannel, before)),
     authorize: options.authorize ?? openPolicy,
@@ -101,7 +104,13 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     nowMs,
     limits,
     onReady,
+    ...(count === 1 && { sessions: (fanOut) => Sessions.open({ log, ingest, pool, fanOut, limits, nowMs }) }),
   });
+  const { sessions } = shared;
+  if (sessions !== undefined) {
+    sessions.onWill = (session, will) =>
+      publishWill(shared, session, { client: session.key, device: new Key(session.deviceId) }, will);
+  }
   const { router, fanOut, retained, keepAlive } = shared;
   for await (const block of blocksOf(log, retainedChannel)) retained.restore(block);
   fanOut.onRetained = (message) => retained.apply(message, nowMs());
@@ -112,6 +121,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
   ingest.afterGroup = (stored) => {
     streams.afterGroup(stored);
     retained.compact(stored);
+    sessions?.afterGroup(stored);
   };
   let front: Front;
   try {
@@ -141,6 +151,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     const endMs = performance.now() + deadlineMs;
     while (ingest.isBusy && performance.now() < endMs) await new Promise((resolve) => setTimeout(resolve, 5));
     keepAlive.close();
+    sessions?.close();
     await streams.close();
   };
 

@@ -56,6 +56,8 @@ export class Ingest implements GroupSource, WriterGroup {
   /** Called after each group, with nothing open: maintenance that must see a quiet state. */
   afterGroup: ((stored: boolean) => void) | undefined;
   repeated = 0;
+  /** The writer that took the last event that {@link accept} let through. */
+  lastWriter: PartitionWriter | undefined;
 
   /** @param lingerMs longest wait of a small group for company */
   constructor(log: GroupLog, waitingBytesMax: number, lingerMs: number) {
@@ -145,6 +147,7 @@ export class Ingest implements GroupSource, WriterGroup {
     deviceEpoch: number,
     deviceSequence: number,
   ): void {
+    this.lastWriter = writer;
     writer.append(
       topic,
       key,

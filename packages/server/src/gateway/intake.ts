@@ -1,12 +1,13 @@
 /** One message of an MQTT client: to its streams, to the retained messages, to the subscribers. */
 
 import { recordFlag } from "@headrace/engine";
-import type { PublishProperties } from "@headrace/mqtt";
+import type { PublishProperties, Qos } from "@headrace/mqtt";
 import { reasonCodes } from "@headrace/mqtt";
 import { type Envelope, envelopeOf } from "./envelope.ts";
 import type { FanOut } from "./fan-out.ts";
 import { FanOutMessage } from "./fan-out-message.ts";
 import type { Ingest, Publisher } from "./ingest.ts";
+import type { PartitionWriter } from "./partition-writer.ts";
 import type { Retained } from "./retained.ts";
 import type { Route } from "./routes.ts";
 import { Key } from "./stream-state.ts";
@@ -33,7 +34,7 @@ export class Intake {
     route: Route,
     publisher: Publisher,
     clientId: string,
-    qos: 0 | 1,
+    qos: Qos,
     retain: boolean,
     duplicate: boolean,
     arrivalMs: number,
@@ -92,7 +93,6 @@ export class Intake {
       const message = new FanOutMessage(
         {
           topic,
-
           payload,
           qos,
           retain,
@@ -100,7 +100,14 @@ export class Intake {
           publisher: clientId,
         },
         topicBytes,
+        arrivalMs,
       );
+      // In this order: the event's place is the last one that was given out.
+      if (targets.length > 0 && qos > 0 && this.#fanOut.subscribers.plannedCount > 0) {
+        const { logId, channelWriter, nextSequence } = this.#ingest.lastWriter as PartitionWriter;
+        const place = { logId, writer: channelWriter, sequence: nextSequence - 1 };
+        this.#fanOut.plan(message, this.#fanOut.subscribers.of(route), place);
+      }
       if (retain) this.#retained.store(message, arrivalMs);
       if (retain || targets.length > 0) this.#fanOut.whenDurable(message);
       else this.#fanOut.deliver(message, this.#fanOut.subscribers.of(route));

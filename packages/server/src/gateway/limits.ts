@@ -21,6 +21,18 @@ export interface GatewayLimits {
   readonly retainedMessagesMax: number;
   /** Bytes of retained messages with their topics. Default 64 MiB. */
   readonly retainedBytesMax: number;
+  /** Subscriptions of one session. Default 1,000. */
+  readonly subscriptionsMax: number;
+  /** Sessions that outlive their connections; one more is refused with 0x97. Default 100,000. */
+  readonly sessionsMax: number;
+  /** The longest that a session is kept without a connection; also that of 3.1.1, which has no expiry. Default 7 days. */
+  readonly sessionExpiryMaxSeconds: number;
+  /** Messages that wait for the client of such a session. Default 1,000. */
+  readonly sessionQueueMessagesMax: number;
+  /** Bytes of messages that wait for the client of such a session. Default 1 MiB. */
+  readonly sessionQueueBytesMax: number;
+  /** The longest that a message waits for its client. Default 1 day, the age to which unclaimed messages are kept. */
+  readonly sessionQueueAgeMaxSeconds: number;
   /** Idempotency keys that are remembered. Default 10,000. */
   readonly idempotencyKeysMax: number;
   /** Devices of one stream whose sequences are remembered; a further one is refused. Default 1,000,000. */
@@ -37,6 +49,12 @@ export const defaultLimits: GatewayLimits = {
   subscriberBytesMax: 1024 * 1024,
   retainedMessagesMax: 100_000,
   retainedBytesMax: 64 * 1024 * 1024,
+  subscriptionsMax: 1_000,
+  sessionsMax: 100_000,
+  sessionExpiryMaxSeconds: 7 * 86_400,
+  sessionQueueMessagesMax: 1_000,
+  sessionQueueBytesMax: 1024 * 1024,
+  sessionQueueAgeMaxSeconds: 86_400,
   idempotencyKeysMax: 10_000,
   sequencedDevicesMax: 1_000_000,
 };

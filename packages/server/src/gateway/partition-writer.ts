@@ -34,6 +34,7 @@ export interface WriterChannel {
 
 export class PartitionWriter {
   readonly logId: number;
+  readonly channelWriter: number;
   readonly #channel: WriterChannel;
   readonly #pool: BuilderPool;
   readonly #group: WriterGroup;
@@ -45,6 +46,7 @@ export class PartitionWriter {
 
   constructor(channel: WriterChannel, pool: BuilderPool, group: WriterGroup) {
     this.logId = channel.logId;
+    this.channelWriter = channel.writer;
     this.#channel = channel;
     this.#pool = pool;
     this.#group = group;
@@ -54,6 +56,13 @@ export class PartitionWriter {
   /** Sequence behind the last durable record. */
   get sequence(): number {
     return this.#sequence;
+  }
+
+  /** Sequence that the next event will get, if all that is open is stored. */
+  get nextSequence(): number {
+    let sequence = this.#sequence + this.#sealedCount + (this.#open?.recordCount ?? 0);
+    for (const builder of this.#full) sequence += builder.recordCount;
+    return sequence;
   }
 
   /** Takes one event for the group that is open. @throws HR_EVENT_TOO_LARGE when no block could hold it; nothing is changed then */

@@ -1,6 +1,6 @@
 /** Retained messages: the last one per topic, durable in the log `retained`, held in memory, compacted as it grows. */
 import { EventBlockReader, encodeProperties, InternedString, recordFlag } from "@headrace/engine";
-import { matchesFilter } from "@headrace/mqtt";
+import { matchesFilter, type Qos } from "@headrace/mqtt";
 import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
 import type { Ingest } from "./ingest.ts";
 import type { PartitionWriter } from "./partition-writer.ts";
@@ -88,7 +88,7 @@ export class Retained {
       const message = new FanOutMessage({
         topic: reader.topic,
         payload: reader.payload.slice(),
-        qos: reader.qos === 0 ? 0 : 1,
+        qos: reader.qos as Qos,
         retain: true,
         publisher: undefined,
         properties: {

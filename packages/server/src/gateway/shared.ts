@@ -7,6 +7,7 @@ import type { GatewayLimits } from "./limits.ts";
 import type { Authenticate, Authorize } from "./policy.ts";
 import type { Retained } from "./retained.ts";
 import type { Router } from "./routes.ts";
+import type { Sessions } from "./sessions.ts";
 import type { Receiver } from "./subscribers.ts";
 
 /** What all connections of a gateway share. */
@@ -23,5 +24,7 @@ export interface Shared {
   readonly authenticate: Authenticate;
   readonly nowMs: () => number;
   readonly counters: { refused: number };
+  /** Sessions that outlive their connections; undefined where they are not kept: with several gateway threads. */
+  readonly sessions?: Sessions | undefined;
   readonly subscribed: (filter: string, receiver: Receiver) => void;
 }

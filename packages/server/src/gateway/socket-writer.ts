@@ -1,6 +1,6 @@
 /** Bytes to one socket, coalesced: one write per turn, one buffer used again while the socket keeps up. */
 import type { Socket } from "node:net";
-import { type EncodedPublish, writePublish } from "@headrace/mqtt";
+import { type EncodedPublish, patchPublish, writePublish } from "@headrace/mqtt";
 
 const startBytes = 512;
 const keptBytes = 64 * 1024;
@@ -27,9 +27,10 @@ export class SocketWriter {
     this.#buffer.set(bytes, at);
   }
 
-  publish(template: EncodedPublish, packetId: number): void {
+  publish(template: EncodedPublish, packetId: number, patch?: Parameters<typeof patchPublish>[3]): void {
     const at = this.#reserve(template.bytes.byteLength);
     writePublish(this.#buffer, at, template, packetId);
+    if (patch !== undefined) patchPublish(this.#buffer, at, template, patch);
   }
 
   #reserve(byteLength: number): number {

@@ -1,6 +1,8 @@
 /** Who is subscribed to what, and the list of receivers of a topic, worked out when subscriptions change. */
-import { type Subscription, SubscriptionTree } from "@headrace/mqtt";
+import { type Qos, type Subscription, SubscriptionTree, splitSharedFilter } from "@headrace/mqtt";
 import type { FanOutMessage } from "./fan-out-message.ts";
+import type { Place } from "./place.ts";
+import { type DeliverTo, ShareGroup } from "./share-group.ts";
 
 /** Takes messages: a connection, or another gateway thread. */
 export interface Receiver {
@@ -9,6 +11,15 @@ export interface Receiver {
   readonly deviceId: string;
   /** True for another thread: it asks the policy for its own sessions. */
   readonly isThread?: boolean;
+  /** True for a session that nobody is connected to. */
+  readonly isAbsent?: boolean;
+  /** The group that chooses one of its members. */
+  readonly share?: ShareGroup;
+  /**
+   * A durable session takes a message while it is being stored, at this place and with the same group, or drops it for
+   * want of room; "live": as everybody else, when it is durable.
+   */
+  plan?(message: FanOutMessage, delivery: Delivery, place: Place): "taken" | "dropped" | "live";
   /** False when the message was neither written nor queued. */
   receive(message: FanOutMessage, delivery: Delivery): boolean;
 }
@@ -16,13 +27,15 @@ export interface Receiver {
 /** One receiver's side of a topic: what its matching subscriptions say together. */
 export interface Delivery {
   readonly receiver: Receiver;
-  readonly qos: 0 | 1;
+  readonly qos: Qos;
   readonly retainAsPublished: boolean;
   /** True when every matching subscription says No Local. */
   readonly noLocal: boolean;
   readonly identifiers: readonly number[];
   /** The filters that match. */
   readonly filters: readonly string[];
+  /** The shared subscription that it comes from. */
+  readonly share?: ShareGroup;
 }
 
 /** A topic that remembers who receives it, as of a version of the subscriptions. */
@@ -40,6 +53,14 @@ interface Entry {
 export class Subscribers {
   readonly #tree = new SubscriptionTree<Entry>();
   readonly #entries = new Map<Receiver, Map<string, Entry>>();
+  readonly #groups = new Map<string, { readonly group: ShareGroup; readonly entry: Entry }>();
+  readonly #deliverTo: DeliverTo;
+  /** Subscriptions of durable sessions and of groups, which may have such members: as long as there is none, none is looked for. */
+  plannedCount = 0;
+
+  constructor(deliverTo: DeliverTo = () => false) {
+    this.#deliverTo = deliverTo;
+  }
 
   /** Called when a receiver's subscription begins or ends: other threads are told. */
   onAdded: ((receiver: Receiver, subscription: Subscription) => void) | undefined;
@@ -55,7 +76,10 @@ export class Subscribers {
     const own = this.#entries.get(receiver) ?? new Map<string, Entry>();
     this.#entries.set(receiver, own);
     own.set(subscription.filter, entry);
-    this.#tree.add(subscription.filter, entry);
+    if (receiver.plan !== undefined) this.plannedCount += 1;
+    const shared = splitSharedFilter(subscription.filter);
+    if (shared === undefined) this.#tree.add(subscription.filter, entry);
+    else this.#groupOf(subscription, shared.filter).set(receiver, deliveryOf(receiver, [subscription]));
     this.onAdded?.(receiver, subscription);
   }
 
@@ -65,8 +89,33 @@ export class Subscribers {
     if (!own || !entry) return;
     own.delete(filter);
     if (own.size === 0) this.#entries.delete(receiver);
-    this.#tree.remove(filter, entry);
+    if (receiver.plan !== undefined) this.plannedCount -= 1;
+    const shared = splitSharedFilter(filter);
+    if (shared === undefined) this.#tree.remove(filter, entry);
+    else this.#leaveGroup(receiver, filter, shared.filter);
     this.onRemoved?.(receiver, filter);
+  }
+
+  #groupOf({ filter, qos }: Subscription, inner: string): ShareGroup {
+    let known = this.#groups.get(filter);
+    if (known === undefined) {
+      const group = new ShareGroup(this.#deliverTo);
+      known = {
+        group,
+        entry: { receiver: group, subscription: { filter, qos, noLocal: false, retainAsPublished: true } },
+      };
+      this.#groups.set(filter, known);
+      this.#tree.add(inner, known.entry);
+    }
+    return known.group;
+  }
+
+  #leaveGroup(receiver: Receiver, filter: string, inner: string): void {
+    const known = this.#groups.get(filter);
+    known?.group.delete(receiver);
+    if (known === undefined || known.group.size > 0) return;
+    this.#groups.delete(filter);
+    this.#tree.remove(inner, known.entry);
   }
 
   /** The receivers of a route; costs one comparison while no subscription changes. */
@@ -93,7 +142,7 @@ export class Subscribers {
 /** Overlapping subscriptions are one delivery at the highest QoS with all identifiers (MQTT 5.0 §3.3.4). */
 export const deliveryOf = (receiver: Receiver, subscriptions: readonly Subscription[]): Delivery => ({
   receiver,
-  qos: subscriptions.some(({ qos }) => qos === 1) ? 1 : 0,
+  qos: Math.max(...subscriptions.map(({ qos }) => qos)) as Qos,
   retainAsPublished: subscriptions.some((subscription) => subscription.retainAsPublished),
   noLocal: subscriptions.every((subscription) => subscription.noLocal),
   identifiers: subscriptions.flatMap(({ identifier }) => (identifier === undefined ? [] : [identifier])),

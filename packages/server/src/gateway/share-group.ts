@@ -1,0 +1,63 @@
+/** A shared subscription (MQTT 5.0 §4.8.2): each message goes to one of its members, in turn. */
+import type { FanOutMessage } from "./fan-out-message.ts";
+import type { Delivery, Receiver } from "./subscribers.ts";
+
+/** The way to a member, which asks the policy (P9). */
+export type DeliverTo = (message: FanOutMessage, delivery: Delivery) => boolean;
+
+export class ShareGroup implements Receiver {
+  readonly clientId = "";
+  readonly deviceId = "";
+  readonly share: ShareGroup = this;
+  readonly #members = new Map<Receiver, Delivery>();
+  readonly #deliverTo: DeliverTo;
+  #order: Delivery[] = [];
+  #next = 0;
+
+  constructor(deliverTo: DeliverTo) {
+    this.#deliverTo = deliverTo;
+  }
+
+  get size(): number {
+    return this.#members.size;
+  }
+
+  set(receiver: Receiver, delivery: Delivery): void {
+    this.#members.set(receiver, { ...delivery, share: this });
+    this.#order = [...this.#members.values()];
+  }
+
+  delete(receiver: Receiver): void {
+    this.#members.delete(receiver);
+    this.#order = [...this.#members.values()];
+    this.#next = this.#order.length === 0 ? 0 : this.#next % this.#order.length;
+  }
+
+  /** Members in the order in which they should be asked: those that are connected in turn, then the others. */
+  *candidates(): Generator<Delivery> {
+    const order = this.#order;
+    const start = this.#next;
+    if (order.length > 0) this.#next = (start + 1) % order.length;
+    const absent: Delivery[] = [];
+    for (let step = 0; step < order.length; step += 1) {
+      const delivery = order[(start + step) % order.length] as Delivery;
+      if (delivery.receiver.isAbsent) absent.push(delivery);
+      else yield delivery;
+    }
+    yield* absent;
+  }
+
+  /** The member whose turn it was keeps it. */
+  stay(): void {
+    if (this.#order.length > 0) this.#next = (this.#next + this.#order.length - 1) % this.#order.length;
+  }
+
+  /** Gives the message to the next member that takes it. */
+  receive(message: FanOutMessage): boolean {
+    for (const delivery of this.candidates()) {
+      if (message.planned?.has(delivery.receiver)) continue;
+      if (this.#deliverTo(message, delivery)) return true;
+    }
+    return false;
+  }
+}

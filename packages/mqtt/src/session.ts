@@ -1,7 +1,9 @@
 import { decodeAcknowledgement, encodeAcknowledgement, shortPuback } from "./acknowledgement.ts";
+import { acknowledgementActions } from "./acknowledgement-actions.ts";
 import { decodeAuth, encodeAuth } from "./auth.ts";
 import { connackReturnCode, encodeConnack } from "./connack.ts";
-import { type ConnectPacket, decodeConnect, peekConnectProtocol, type Will } from "./connect.ts";
+import { decodeConnect, peekConnectProtocol, type Will } from "./connect.ts";
+import { checkConnect, keepAliveInForce, offerOf } from "./connect-rules.ts";
 import { decodeDisconnect, encodeDisconnect, encodePingresp } from "./disconnect.ts";
 import { MqttError, malformed, protocolError, reasonCodes } from "./errors.ts";
 import type { Outbox } from "./outbox.ts";
@@ -12,7 +14,6 @@ import type { ConnectRequest, SessionAction, SessionOptions, SubscribeAction } f
 import { SessionState } from "./session-state.ts";
 import { decodeSubscribe, decodeUnsubscribe, encodeSuback, encodeUnsuback } from "./subscribe.ts";
 import type { GrantedSubscription, SubscriptionList } from "./subscriptions.ts";
-import { validateTopic } from "./topic.ts";
 
 /** The life of a session; `connect` is there from the moment at which CONNECT was understood. */
 type State =
@@ -89,6 +90,11 @@ export class ServerSession<M = unknown> {
     return this.session.subscriptions;
   }
 
+  /** What the client asked for. Throws Error before CONNECT. */
+  get connectRequest(): ConnectRequest {
+    return this.#connect();
+  }
+
   /** QoS 1 and 2 messages of the client whose end is due. */
   get unacknowledgedCount(): number {
     return this.#unacknowledged + (this.#session?.received.size ?? 0);
@@ -126,7 +132,7 @@ export class ServerSession<M = unknown> {
   get silenceMaxMs(): number {
     if (this.#state.name !== "connected") return Number.POSITIVE_INFINITY;
     const { version, keepAliveSeconds } = this.#state.connect;
-    if (version === 5) return this.#keepAliveSeconds(keepAliveSeconds) * 1_500;
+    if (version === 5) return keepAliveInForce(keepAliveSeconds, this.#options) * 1_500;
     const idleMaxMs = (this.#options.idleMaxSeconds ?? 86_400) * 1_000;
     return keepAliveSeconds === 0 ? idleMaxMs : Math.min(keepAliveSeconds * 1_500, idleMaxMs);
   }
@@ -238,7 +244,7 @@ export class ServerSession<M = unknown> {
     const { sessionExpirySeconds, authenticationData, responseInformation } = options;
     const { authenticationMethod } = connect.properties;
     const properties: Properties = {
-      ...this.#offer(connect),
+      ...offerOf(connect, this.#options),
       ...(sessionExpirySeconds !== undefined && { sessionExpirySeconds }),
       ...(authenticationMethod !== undefined && { authenticationMethod }),
       ...(authenticationData !== undefined && { authenticationData }),
@@ -338,7 +344,7 @@ export class ServerSession<M = unknown> {
       case packetTypes.pubrec:
       case packetTypes.pubrel:
       case packetTypes.pubcomp:
-        return this.#onAcknowledgement(version, packet);
+        return acknowledgementActions(version, packet, this.session);
       case packetTypes.subscribe: {
         const subscribe = decodeSubscribe(version, buffer, start, end);
         const requests = this.subscriptions.examine(subscribe);
@@ -407,29 +413,9 @@ export class ServerSession<M = unknown> {
     }
     // An unknown version is answered in the form it is likeliest to understand (§3.1.2.2).
     this.#state = { name: "connecting", version: name === "MQTT" && level >= 5 ? 5 : 4 };
-    const connect = this.#checkConnect(decodeConnect(buffer, start, end));
+    const connect = checkConnect(decodeConnect(buffer, start, end), this.#options);
     this.#state = { name: "authenticating", connect };
     return [{ type: "authenticate", connect }];
-  }
-
-  #checkConnect(connect: ConnectPacket): ConnectRequest {
-    const { clientId, clean, will, version } = connect;
-    if (connect.properties.authenticationMethod !== undefined && this.#options.extendedAuthentication !== true) {
-      throw new MqttError(reasonCodes.badAuthenticationMethod, "extended authentication is not offered (§4.12)");
-    }
-    if (clientId.length > (this.#options.clientIdLengthMax ?? 256)) {
-      throw new MqttError(reasonCodes.clientIdentifierNotValid, "the client id is too long");
-    }
-    const assigned = clientId === "";
-    // 3.1.1 §3.1.3.1 demands this refusal: who wants a session back must have a name. 5.0 is told the one it gets.
-    if (assigned && !clean && version === 4) {
-      throw new MqttError(reasonCodes.clientIdentifierNotValid, "an empty client id needs a clean session");
-    }
-    if (will !== undefined) {
-      validateTopic(will.topic, this.#options.topicLimits);
-    }
-    const accepted = assigned ? this.#options.generateClientId() : clientId;
-    return { ...connect, clientId: accepted, assigned };
   }
 
   #onPublishProperties(view: PublishView): number {
@@ -463,41 +449,6 @@ export class ServerSession<M = unknown> {
     return 0;
   }
 
-  #onAcknowledgement(version: ProtocolVersion, packet: RawPacket): readonly SessionAction[] {
-    const { type, buffer, start, end } = packet;
-    const { packetId, reasonCode } = decodeAcknowledgement(version, type, buffer, start, end);
-    if (type === packetTypes.pubrel) return this.#onPubrel(version, packetId, reasonCode);
-    const { outbox } = this;
-    const isExact = outbox.isExact(packetId);
-    if (!outbox.isInFlight(packetId)) {
-      if (type !== packetTypes.pubrec || reasonCode >= 0x80) return noActions;
-      // §4.3.3: the client must hear that the identifier is unknown, else it keeps the message for ever.
-      const code = reasonCodes.packetIdentifierNotFound;
-      const bytes = encodeAcknowledgement({ version, type: packetTypes.pubrel, packetId, reasonCode: code });
-      return [{ type: "send", bytes }];
-    }
-    if ((type === packetTypes.puback) === isExact) {
-      throw protocolError(`packet identifier ${packetId} belongs to a message of another QoS (§4.3)`);
-    }
-    if (type === packetTypes.pubrec && reasonCode < 0x80) {
-      outbox.received(packetId);
-      const bytes = encodeAcknowledgement({ version, type: packetTypes.pubrel, packetId });
-      return [{ type: "received", packetId, reasonCode, bytes }];
-    }
-    if (type === packetTypes.pubcomp && !outbox.isReceived(packetId)) {
-      throw protocolError(`PUBCOMP for ${packetId} before its PUBREC (§4.3.3)`);
-    }
-    outbox.release(packetId);
-    return [{ type: "acknowledged", packetId, reasonCode, bytes: undefined }];
-  }
-
-  #onPubrel(version: ProtocolVersion, packetId: number, reasonCode: number): readonly SessionAction[] {
-    const isKnown = this.session.received.delete(packetId);
-    const code = isKnown ? reasonCodes.success : reasonCodes.packetIdentifierNotFound;
-    const bytes = encodeAcknowledgement({ version, type: packetTypes.pubcomp, packetId, reasonCode: code });
-    return isKnown ? [{ type: "released", packetId, reasonCode, bytes }] : [{ type: "send", bytes }];
-  }
-
   #onDisconnect(version: ProtocolVersion, packet: RawPacket): readonly SessionAction[] {
     const { reasonCode, properties } = decodeDisconnect(version, packet.buffer, packet.start, packet.end);
     const asked = this.#connect().properties.sessionExpirySeconds ?? 0;
@@ -507,26 +458,6 @@ export class ServerSession<M = unknown> {
     if (reasonCode === reasonCodes.success) this.#will = undefined;
     this.#sessionExpirySeconds = properties.sessionExpirySeconds;
     return this.#close(undefined, reasonCode, "the client disconnected");
-  }
-
-  #offer(connect: ConnectRequest): Properties {
-    const keepAliveSeconds = this.#keepAliveSeconds(connect.keepAliveSeconds);
-    return {
-      receiveMaximum: this.#receiveMaximum,
-      retainAvailable: true,
-      maximumPacketSize: this.#options.maximumPacketSize ?? 262_144,
-      wildcardSubscriptionAvailable: true,
-      subscriptionIdentifiersAvailable: true,
-      sharedSubscriptionAvailable: this.#options.sharedSubscriptions ?? false,
-      topicAliasMaximum: this.#options.topicAliasMaximum ?? 32,
-      ...(connect.assigned && { assignedClientIdentifier: connect.clientId }),
-      ...(keepAliveSeconds !== connect.keepAliveSeconds && { serverKeepAliveSeconds: keepAliveSeconds }),
-    };
-  }
-
-  #keepAliveSeconds(asked: number): number {
-    const max = this.#options.keepAliveMaxSeconds ?? 3_600;
-    return asked === 0 ? max : Math.min(asked, max);
   }
 
   #connackRefusal(reasonCode: number, reason: string, serverReference?: string): Uint8Array | undefined {

@@ -105,10 +105,16 @@ export class RawClient implements AsyncDisposable {
     return new RawClient(socket, version);
   }
 
-  static async connect(port: number, options: Partial<ConnectOptions> & { clientId: string }): Promise<RawClient> {
+  /** Sends CONNECT and waits for nothing. */
+  static async begin(port: number, options: Partial<ConnectOptions> & { clientId: string }): Promise<RawClient> {
     const version = options.version ?? 5;
     const client = await RawClient.open(port, version);
     client.send(encodeConnect({ ...options, version }));
+    return client;
+  }
+
+  static async connect(port: number, options: Partial<ConnectOptions> & { clientId: string }): Promise<RawClient> {
+    const client = await RawClient.begin(port, options);
     await client.until((packet) => packet.type === packetTypes.connack);
     return client;
   }

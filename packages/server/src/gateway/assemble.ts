@@ -7,6 +7,7 @@ import type { Ingest } from "./ingest.ts";
 import { Intake } from "./intake.ts";
 import { KeepAlive } from "./keep-alive.ts";
 import type { GatewayLimits } from "./limits.ts";
+import type { Mechanisms } from "./mechanism.ts";
 import { type Listener, listen } from "./mqtt-listener.ts";
 import type { Authenticate, Authorize } from "./policy.ts";
 import { Retained, type RetainedLog } from "./retained.ts";
@@ -24,6 +25,7 @@ export interface Parts {
   /** Called with a device that has just subscribed to its commands. */
   readonly onReady: (device: string) => void;
   /** Opens what keeps sessions over connections. */
+  readonly mechanisms?: Mechanisms | undefined;
   readonly sessions?: (fanOut: FanOut) => Promise<Sessions>;
 }
 
@@ -47,6 +49,7 @@ export const assemble = async (parts: Parts): Promise<Shared> => {
     nowMs,
     counters: { refused: 0 },
     sessions,
+    mechanisms: parts.mechanisms,
     subscribed: (filter, receiver) => {
       const device = deviceOfCommandFilter(filter, receiver.deviceId);
       if (device !== undefined) onReady(device);

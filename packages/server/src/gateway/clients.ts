@@ -1,7 +1,7 @@
 /** Client ids in use: a second connection under the same id ends the first (MQTT 5.0 §3.1.4). */
 import { randomUUID } from "node:crypto";
 import { reasonCodes } from "@headrace/mqtt";
-import type { Receiver } from "./subscribers.ts";
+import type { Receiver } from "./receiver.ts";
 
 /** A connected session. */
 export interface Client extends Receiver {

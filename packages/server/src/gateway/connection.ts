@@ -6,7 +6,6 @@ import {
   decodePublishProperties,
   encodeAcknowledgement,
   MqttError,
-  offered,
   PacketScanner,
   type PublishView,
   packetTypes,
@@ -14,29 +13,28 @@ import {
   ServerSession,
   type SessionAction,
   type SessionChange,
-  type SubscribeAction,
   TopicMemo,
 } from "@headrace/mqtt";
 import type { HeadraceError } from "@headrace/sdk";
 import { AckBuffer } from "./ack-buffer.ts";
+import { Admission, type Admitted } from "./admission.ts";
 import type { DurableSession, SessionConnection } from "./durable-session.ts";
-import type { FanOutMessage, Held, Variant } from "./fan-out-message.ts";
+import type { FanOutMessage, Held } from "./fan-out-message.ts";
 import type { GroupMember, Publisher } from "./ingest.ts";
 import type { Watched } from "./keep-alive.ts";
-import type { Authentication } from "./policy.ts";
+import { leaveSession } from "./leave-session.ts";
+import { openSession } from "./open-session.ts";
+import { OutgoingMessages } from "./outgoing.ts";
+import type { Delivery, Receiver } from "./receiver.ts";
 import type { Route } from "./routes.ts";
 import { SequenceReader } from "./sequence-reader.ts";
 import { sessionLimits } from "./sessions.ts";
 import type { Shared } from "./shared.ts";
 import { SocketWriter } from "./socket-writer.ts";
-import { lowerQos } from "./stored.ts";
 import { Key } from "./stream-state.ts";
-import { type Delivery, deliveryOf, type Receiver } from "./subscribers.ts";
-import { TopicAliases } from "./topic-aliases.ts";
-import { publishWill } from "./wills.ts";
+import { subscribe } from "./subscribe.ts";
+import { allowed, Verdicts } from "./verdicts.ts";
 
-const verdictsMax = 1_024;
-const allowed = "";
 /** How long a client may take to close its side. */
 const closeDeadlineMs = 2_000;
 
@@ -49,13 +47,12 @@ export class Connection implements GroupMember, SessionConnection, Watched {
   readonly #memo: TopicMemo<Route>;
   readonly #acks = new AckBuffer();
   readonly #sequence = new SequenceReader();
-  readonly #verdicts = new Map<Route, string>();
-  #lastRoute: Route | undefined;
-  #lastVerdict = allowed;
+  readonly #verdicts: Verdicts;
+  readonly #admission: Admission;
   #publisher!: Publisher;
   /** The session when it outlives this connection. */
   #durable: DurableSession | undefined;
-  #aliases: TopicAliases | undefined;
+  readonly #outgoing: OutgoingMessages;
   #inGroup = false;
   #publishes = false;
   /** Chunks that arrived while intake was full or the client was being authenticated. */
@@ -81,6 +78,7 @@ export class Connection implements GroupMember, SessionConnection, Watched {
     this.#scanner = new PacketScanner({ from: "client", maximumPacketSize: limits.packetBytesMax });
     this.#session = new ServerSession<Held>({
       ...sessionLimits(limits),
+      extendedAuthentication: (shared.mechanisms?.size ?? 0) > 0,
       sharedSubscriptions: shared.sessions !== undefined,
       generateClientId: () => shared.clients.newId(),
       maximumPacketSize: limits.packetBytesMax,
@@ -89,6 +87,18 @@ export class Connection implements GroupMember, SessionConnection, Watched {
     });
     this.#memo = new TopicMemo(shared.router.mqtt);
     this.#writer = new SocketWriter(socket, (writer) => shared.fanOut.flushLater(writer));
+    this.#verdicts = new Verdicts((topic) => shared.authorize("publish", this.identity, this.clientId, topic));
+    const [session, writer] = [this.#session, this.#writer];
+    this.#outgoing = new OutgoingMessages({ shared, session, socket, writer, receiver: this });
+    this.#admission = new Admission({
+      shared,
+      session,
+      run: (actions) => this.#run(actions),
+      identity: () => this.identity,
+      admit: (connect, answer) => this.#admit(connect, answer),
+      wait: (done) => this.#wait(done),
+      isGone: () => this.#socket.destroyed || this.#closing,
+    });
     this.#lastPacketMs = performance.now();
     shared.keepAlive.add(this);
     socket.setNoDelay(true);
@@ -157,6 +167,14 @@ export class Connection implements GroupMember, SessionConnection, Watched {
     if (!this.#held && !this.#closing) this.#socket.resume();
   }
 
+  /** Reads nothing until `done`. */
+  #wait(done: Promise<void>): void {
+    this.#hold();
+    void done.then(() => {
+      if (!this.#socket.destroyed) this.#release();
+    });
+  }
+
   #scan(): void {
     const scanner = this.#scanner;
     try {
@@ -211,7 +229,7 @@ export class Connection implements GroupMember, SessionConnection, Watched {
       this.#refuse(view, error.reasonCode, error.message);
       return;
     }
-    const verdict = route === this.#lastRoute ? this.#lastVerdict : this.#verdict(route);
+    const verdict = this.#verdicts.of(route);
     if (verdict !== allowed) {
       this.#refuse(view, reasonCodes.notAuthorized, verdict);
       return;
@@ -263,18 +281,6 @@ export class Connection implements GroupMember, SessionConnection, Watched {
       this.#acks.addExact(view.packetId);
       this.#joinGroup();
     }
-  }
-
-  #verdict(route: Route): string {
-    let verdict = this.#verdicts.get(route);
-    if (verdict === undefined) {
-      verdict = this.#shared.authorize("publish", this.identity, this.clientId, route.topic) ?? allowed;
-      if (this.#verdicts.size >= verdictsMax) this.#verdicts.clear();
-      this.#verdicts.set(route, verdict);
-    }
-    this.#lastRoute = route;
-    this.#lastVerdict = verdict;
-    return verdict;
   }
 
   /** A message that is not stored: PUBACK with the reason in its place, or for 3.1.1 the end of the connection. */
@@ -345,15 +351,15 @@ export class Connection implements GroupMember, SessionConnection, Watched {
           break;
         case "authenticate":
           this.#scanner.version = this.#session.version;
-          this.#authenticate(action.connect);
+          this.#admission.begin(action.connect);
           break;
         case "connected":
           this.#connected = true;
-          this.#aliases = TopicAliases.for(this.#session.topicAliasMaximum);
+          this.#outgoing.connected();
           this.#shared.keepAlive.add(this);
           break;
         case "subscribe":
-          this.#subscribe(action);
+          subscribe(this.#shared, this.#session, action, this, this.#durable);
           break;
         case "unsubscribe":
           for (const { filter } of action.subscriptions) {
@@ -367,9 +373,7 @@ export class Connection implements GroupMember, SessionConnection, Watched {
           this.#changed(action);
           break;
         case "auth":
-          this.#run(
-            this.#session.fail(new MqttError(reasonCodes.badAuthenticationMethod, "no such authentication method")),
-          );
+          this.#admission.step(action.method, action.data, action.isAgain);
           break;
         case "close":
           this.#close();
@@ -394,100 +398,27 @@ export class Connection implements GroupMember, SessionConnection, Watched {
     if (change.type === "acknowledged") this.#sendQueued();
   }
 
-  #authenticate(connect: ConnectRequest): void {
-    const answer = this.#shared.authenticate({
-      clientId: connect.clientId,
-      username: connect.username,
-      password: connect.password,
-    });
-    const admitted = answer instanceof Promise ? this.#admitLater(connect, answer) : this.#admit(connect, answer);
-    if (admitted === undefined) return;
-    this.#hold();
-    void admitted.then(() => {
-      if (!this.#socket.destroyed) this.#release();
-    });
-  }
-
-  async #admitLater(connect: ConnectRequest, answer: Promise<Authentication>): Promise<void> {
-    const settled = await answer.catch(() => ({
-      reasonCode: reasonCodes.unspecifiedError,
-      reason: "authentication failed",
-    }));
-    if (!this.#socket.destroyed && !this.#closing) await this.#admit(connect, settled);
-  }
-
-  #admit(connect: ConnectRequest, answer: Authentication): Promise<void> | undefined {
-    if ("reasonCode" in answer) {
-      this.#run(this.#session.refuse(answer.reasonCode, answer.reason));
-      return undefined;
-    }
+  #admit(connect: ConnectRequest, answer: Admitted): Promise<void> | undefined {
     this.identity = answer.identity;
     this.clientId = connect.clientId;
     this.#publisher = { client: new InternedString(this.clientId), device: new Key(this.deviceId) };
     this.#shared.clients.claim(this);
-    return this.#open(connect);
+    return this.#open(connect, answer.data);
   }
 
-  /** Finds or begins the session that the client asks for; waits for its messages when they have to be read. */
-  #open(connect: ConnectRequest): Promise<void> | undefined {
-    const { sessions, limits } = this.#shared;
-    const asked = askedExpirySeconds(connect);
-    if (sessions === undefined) {
-      this.#run(this.#session.accept(connect.version === 5 && asked > 0 ? { sessionExpirySeconds: 0 } : {}));
-      return undefined;
-    }
-    const { clientId, identity } = this;
-    const expirySeconds = Math.min(asked, limits.sessionExpiryMaxSeconds);
-    const found = sessions.find({ clientId, identity, clean: connect.clean, expirySeconds });
-    if (found === "full") {
-      this.#run(this.#session.refuse(reasonCodes.quotaExceeded, `${limits.sessionsMax} sessions are kept already`));
-      return undefined;
-    }
-    const { session, isNew } = found;
-    if (session === undefined) {
-      this.#run(this.#session.accept());
-      return undefined;
-    }
-    const begin = (): void => {
-      this.#durable = session;
-      session.attach(this, expirySeconds, connect.will, isNew);
-      const granted = expirySeconds === asked || connect.version === 4 ? {} : { sessionExpirySeconds: expirySeconds };
-      this.#run(this.#session.accept({ session: session.state, sessionPresent: !isNew, ...granted }));
-      session.pump();
-      for (const { filter } of session.state.subscriptions.values()) this.#shared.subscribed(filter, session);
-    };
-    const loading = sessions.load(session);
-    if (loading === undefined) begin();
-    return loading?.then(() => {
-      if (this.#socket.destroyed || this.#closing) return;
-      if (!session.isEnded) begin();
-      else this.end(reasonCodes.sessionTakenOver, "the session ended meanwhile");
-    });
-  }
-
-  #subscribe(action: SubscribeAction): void {
-    const { fanOut, retained, authorize, subscribed, nowMs } = this.#shared;
-    const codes = action.requests.map(({ filter, reasonCode }) =>
-      reasonCode < 0x80 && authorize("subscribe", this.identity, this.clientId, filter) !== undefined
-        ? reasonCodes.notAuthorized
-        : reasonCode,
+  #open(connect: ConnectRequest, authenticationData: Uint8Array | undefined): Promise<void> | undefined {
+    return openSession(
+      this.#shared,
+      connect,
+      this,
+      (session) => {
+        if (this.#socket.destroyed || this.#closing) return undefined;
+        this.#durable = session;
+        return this.#session;
+      },
+      (actions) => this.#run(actions),
+      authenticationData,
     );
-    const { bytes, granted } = this.#session.completeSubscribe(action, codes);
-    const receiver = this.#receiver;
-    const durable = this.#durable;
-    for (const { subscription } of granted) durable?.subscribed(subscription);
-    if (durable === undefined) this.#writer.write(bytes);
-    else durable.writeLater(bytes);
-    for (const { subscription, sendRetained } of granted) {
-      fanOut.subscribers.add(receiver, subscription);
-      if (!sendRetained) continue;
-      const delivery = { ...deliveryOf(receiver, [subscription]), retainAsPublished: true };
-      for (const message of retained.matching(subscription.filter, nowMs())) {
-        if (durable === undefined || Math.min(message.qos, delivery.qos) === 0) fanOut.deliverTo(message, delivery);
-        else if (fanOut.mayReceive(durable, message.topic)) durable.keep(message, delivery);
-      }
-    }
-    for (const { subscription } of granted) subscribed(subscription.filter, receiver);
   }
 
   /** Ends the session from our side; the client is told why. */
@@ -515,113 +446,28 @@ export class Connection implements GroupMember, SessionConnection, Watched {
   }
 
   #gone(): void {
-    const { keepAlive, clients, fanOut } = this.#shared;
+    const { keepAlive, clients } = this.#shared;
     this.#closing = true;
     this.#waiting = [];
     keepAlive.remove(this);
     clients.release(this);
     if (this.#publishes) this.#shared.ingest.senders -= 1;
-    const { will: left } = this.#session.end();
-    const will = this.#connected && !clients.isShuttingDown ? left : undefined;
-    const durable = this.#durable;
-    if (durable !== undefined && durable.connection === this && !durable.isEnded) {
-      const { newSessionExpirySeconds: asked } = this.#session;
-      const { sessionExpiryMaxSeconds } = this.#shared.limits;
-      const expirySeconds = asked === undefined ? undefined : Math.min(asked, sessionExpiryMaxSeconds);
-      durable.detach(will, expirySeconds, this.#shared.nowMs());
-      if (durable.expirySeconds === 0) this.#shared.sessions?.end(durable);
-      else this.#shared.sessions?.tick();
-      return;
-    }
-    if (durable === undefined && this.#connected) this.#leave(fanOut);
-    // Taken over: a will with a delay is not due when the session goes on (§3.1.3.2.2).
-    const goesOn = durable !== undefined && !durable.isEnded;
-    if (will && !(goesOn && (will.properties?.willDelaySeconds ?? 0) > 0)) {
-      publishWill(this.#shared, this, this.#publisher, will);
-    }
-  }
-
-  /** The session ends with its connection: what was given to it for a group goes to another member (§4.8.2). */
-  #leave(fanOut: Shared["fanOut"]): void {
-    const { subscriptions, outbox } = this.#session;
-    for (const { filter } of [...subscriptions.values()]) fanOut.subscribers.remove(this, filter);
-    for (const { message: held, qos } of outbox.inFlight()) {
-      if (qos === 1 && held.variant !== undefined) held.share?.receive(held.variant.message);
-    }
-    for (const { message: held } of outbox.waiting()) {
-      if (held.variant !== undefined) held.share?.receive(held.variant.message);
-    }
+    const { will } = this.#session.end();
+    if (!this.#connected) return;
+    const left = { connection: this, session: this.#session, durable: this.#durable, publisher: this.#publisher };
+    leaveSession(this.#shared, left, clients.isShuttingDown ? undefined : will);
   }
 
   // ---- to the client
 
   receive(message: FanOutMessage, delivery: Delivery): boolean {
-    const session = this.#session;
-    if (session.state !== "connected") return false;
-    const variant = message.variant(
-      lowerQos(message.qos, delivery.qos),
-      message.retain && delivery.retainAsPublished,
-      delivery.identifiers,
-    );
-    const held: Held = delivery.share === undefined ? variant : { variant, share: delivery.share };
-    const { outbox } = session;
-    const dropped = outbox.droppedCount;
-    const { byteLength } = variant.template(session.version === 4 ? 4 : 5).bytes;
-    const answer = outbox.offer(held, byteLength, variant.qos);
-    this.#shared.fanOut.dropped += outbox.droppedCount - dropped;
-    if (answer >= 0) this.#write(variant, answer, false);
-    return answer >= offered.queued;
+    return this.#outgoing.receive(message, delivery);
   }
 
-  /** Writes a message that waited or that is durable now; one that has expired, is too large or forbidden meanwhile is given up. */
   send(held: Held, packetId: number, step: "publish" | "again" | "release"): void {
-    const { variant } = held;
-    const { version } = this.#session;
-    if (version === 0 || this.#closing) return;
-    if (step === "release") {
-      this.#writer.write(encodeAcknowledgement({ version, type: packetTypes.pubrel, packetId }));
-      return;
-    }
-    if (variant !== undefined && this.#isDeliverable(variant, step)) {
-      this.#write(variant, packetId, step === "again");
-      return;
-    }
-    this.#shared.fanOut.dropped += 1;
-    if (packetId === 0) return;
+    if (this.#closing || this.#outgoing.send(held, packetId, step) || packetId === 0) return;
     if (this.#durable !== undefined) this.#durable.discard(held, packetId);
     else this.#session.outbox.release(packetId);
-  }
-
-  #isDeliverable(variant: Variant, step: "publish" | "again"): boolean {
-    const { message } = variant;
-    // What was sent once is completed even when it has expired (§4.3.3).
-    if (step === "publish" && this.#remainingSeconds(message) === 0) return false;
-    if (!this.#shared.fanOut.mayReceive(this, message.topic)) return false;
-    const { byteLength } = variant.template(this.#session.version === 4 ? 4 : 5).bytes;
-    return byteLength <= this.#session.maximumPacketSize;
-  }
-
-  /** What is left of a message's expiry, rounded up; undefined when it has none (§3.3.2.3.3). */
-  #remainingSeconds(message: FanOutMessage): number | undefined {
-    const { messageExpirySeconds } = message.properties;
-    if (messageExpirySeconds === undefined) return undefined;
-    return Math.max(0, messageExpirySeconds - Math.floor((this.#shared.nowMs() - message.arrivalMs) / 1_000));
-  }
-
-  #write(variant: Variant, packetId: number, duplicate: boolean): void {
-    const version = this.#session.version === 4 ? 4 : 5;
-    const alias = this.#aliases?.of(variant.message.topic) ?? 0;
-    const template = alias === 0 ? variant.template(version) : variant.template(version, alias > 0 ? 1 : 2);
-    if (duplicate || alias !== 0 || template.expiryOffset >= 0) {
-      const expirySeconds = template.expiryOffset < 0 ? undefined : this.#remainingSeconds(variant.message);
-      const patch = { duplicate, alias: Math.abs(alias), ...(expirySeconds !== undefined && { expirySeconds }) };
-      this.#writer.publish(template, packetId, patch);
-    } else this.#writer.publish(template, packetId);
-    const { subscriberBytesMax } = this.#shared.limits;
-    if (this.#writer.backlogBytes <= subscriberBytesMax) return;
-    this.#writer.flush();
-    // Above this the socket will say `drain`, which goes on.
-    if (this.#socket.writableLength > subscriberBytesMax) this.#session.outbox.writable = false;
   }
 
   write(bytes: Uint8Array): void {
@@ -648,9 +494,3 @@ export class Connection implements GroupMember, SessionConnection, Watched {
     }
   }
 }
-
-/** How long a session is to live without a connection, as its client asks: for 3.1.1 as long as it may. */
-const askedExpirySeconds = ({ version, clean, properties }: ConnectRequest): number => {
-  if (version === 5) return properties.sessionExpirySeconds ?? 0;
-  return clean ? 0 : Number.POSITIVE_INFINITY;
-};

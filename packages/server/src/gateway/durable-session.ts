@@ -15,9 +15,9 @@ import type { HeadraceError } from "@headrace/sdk";
 import type { FanOutMessage, Held } from "./fan-out-message.ts";
 import type { GroupMember } from "./ingest.ts";
 import type { Place } from "./place.ts";
+import type { Delivery, Receiver } from "./receiver.ts";
 import { keepWill, type SessionRecord } from "./session-records.ts";
 import { lowerQos, publishBytes, Stored } from "./stored.ts";
-import type { Delivery, Receiver } from "./subscribers.ts";
 
 /** The connection of a session, as the session needs it. */
 export interface SessionConnection extends Receiver {

@@ -7,8 +7,6 @@ import {
   type Qos,
   utf8,
 } from "@headrace/mqtt";
-import type { ShareGroup } from "./share-group.ts";
-import type { Receiver } from "./subscribers.ts";
 
 /** A message as plain data, for the way between threads. */
 export interface WireMessage {
@@ -25,11 +23,16 @@ export type OutgoingMessage = Omit<WireMessage, "properties"> & {
   readonly properties: PublishProperties | (() => PublishProperties);
 };
 
+/** A shared subscription, which gives a message to one of its members. */
+export interface Share {
+  receive(message: FanOutMessage): boolean;
+}
+
 /** What an outbox keeps of a message: the message as one subscription gets it, or a place to read it from. */
 export interface Held {
   readonly variant: Variant | undefined;
   /** The group of a shared subscription that it was given out for. */
-  readonly share: ShareGroup | undefined;
+  readonly share: Share | undefined;
 }
 
 /** With a topic alias: none, the packet that sets it, or one that uses it. */
@@ -102,7 +105,7 @@ export class FanOutMessage {
   /** When it came, for its expiry. */
   readonly arrivalMs: number;
   /** Receivers that have it in their durable session already: they are passed over when it is delivered. */
-  planned: Set<Receiver> | undefined;
+  planned: Set<object> | undefined;
   readonly #variants: (Variant | undefined)[] = [];
 
   constructor(message: OutgoingMessage, topicBytes: Uint8Array = utf8(message.topic), arrivalMs = Date.now()) {

@@ -4,9 +4,10 @@ import type { FanOutMessage } from "./fan-out-message.ts";
 import type { GroupMember, Ingest } from "./ingest.ts";
 import type { Place } from "./place.ts";
 import type { Authorize } from "./policy.ts";
+import type { Delivery, Receiver } from "./receiver.ts";
 import type { Route } from "./routes.ts";
-import type { ShareGroup } from "./share-group.ts";
-import { type Delivery, type Receiver, Subscribers } from "./subscribers.ts";
+import { ShareGroup } from "./share-group.ts";
+import { Subscribers } from "./subscribers.ts";
 
 /** Ends a turn of writing: what was coalesced goes to the sockets. */
 export interface Flushable {
@@ -47,7 +48,7 @@ export class FanOut implements GroupMember {
     for (const delivery of deliveries) {
       const { receiver } = delivery;
       if (delivery.noLocal && receiver.clientId === message.publisher) continue;
-      if (receiver.share !== undefined) this.#planShared(message, receiver.share, place);
+      if (receiver instanceof ShareGroup) this.#planShared(message, receiver, place);
       else if (receiver.plan !== undefined && this.#planFor(message, delivery, place) !== "live") {
         markPlanned(message, receiver);
       }
@@ -119,11 +120,7 @@ export class FanOut implements GroupMember {
   /** The only way to a receiver for live messages: asks the policy each time (P9). */
   deliverTo(message: FanOutMessage, delivery: Delivery): boolean {
     const { receiver } = delivery;
-    if (
-      !receiver.isThread &&
-      receiver.share === undefined &&
-      this.#authorize(delivery.receiver, message.topic) !== undefined
-    ) {
+    if (!receiver.isThread && !receiver.isGroup && this.#authorize(delivery.receiver, message.topic) !== undefined) {
       this.forbidden += 1;
       return false;
     }

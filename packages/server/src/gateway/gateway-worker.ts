@@ -7,10 +7,10 @@ import { Ingest } from "./ingest.ts";
 import type { Listener } from "./mqtt-listener.ts";
 import { BuilderPool, PartitionWriter } from "./partition-writer.ts";
 import { anonymous, openPolicy } from "./policy.ts";
+import type { Receiver } from "./receiver.ts";
 import { UncheckedMarks } from "./repeats.ts";
 import type { Shared } from "./shared.ts";
 import { StreamState } from "./stream-state.ts";
-import type { Receiver } from "./subscribers.ts";
 import { ThreadLog } from "./thread-log.ts";
 import type { RetainedMessage, ThreadStart, ThreadStats, ThreadStream, WireDelivery } from "./thread-protocol.ts";
 

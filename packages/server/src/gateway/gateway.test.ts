@@ -189,10 +189,9 @@ describe.each([1, 2])("with %i gateway thread(s)", (gateways) => {
       expect(await first.until(({ type }) => type === packetTypes.disconnect)).toMatchObject({
         reasonCode: reasonCodes.sessionTakenOver,
       });
-      expect((await node.events("raw")).map(({ payload, key }) => `${key} ${payload}`)).toEqual([
-        "same old",
-        "same new",
-      ]);
+      const events = (await node.events("raw")).map(({ payload, key }) => `${key} ${payload}`);
+      // Two connections may be on two threads, whose channels have no order between them.
+      expect(gateways === 1 ? events : events.sort().reverse()).toEqual(["same old", "same new"]);
     });
 
     test("close() acknowledges what was accepted and says 0x8B", async () => {

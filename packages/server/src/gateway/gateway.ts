@@ -10,6 +10,7 @@ import { startThreads, type Threads } from "./gateway-threads.ts";
 import { Idempotency } from "./idempotency.ts";
 import { Ingest } from "./ingest.ts";
 import { defaultLimits, type GatewayLimits } from "./limits.ts";
+import type { Mechanisms } from "./mechanism.ts";
 import { BuilderPool, PartitionWriter } from "./partition-writer.ts";
 import { type Authenticate, type Authorize, anonymous, openPolicy } from "./policy.ts";
 import { OwnRetainedLog } from "./retained.ts";
@@ -30,6 +31,8 @@ export interface GatewayOptions {
   readonly authorize?: Authorize;
   /** Default: everybody is anonymous. */
   readonly authenticate?: Authenticate;
+  /** Extended authentication, by method; see {@link scram}. Default: none. */
+  readonly mechanisms?: Mechanisms;
   /** Wall clock for arrival times. Default: the system's. */
   readonly nowMs?: () => number;
   /** Gateway threads, each listening on the same port. Default 1: the gateway shares its thread with the log. */
@@ -104,6 +107,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     nowMs,
     limits,
     onReady,
+    mechanisms: options.mechanisms,
     ...(count === 1 && { sessions: (fanOut) => Sessions.open({ log, ingest, pool, fanOut, limits, nowMs }) }),
   });
   const { sessions } = shared;

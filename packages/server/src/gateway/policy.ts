@@ -22,8 +22,17 @@ export interface Credentials {
 
 /** The identity of a client (undefined: anonymous), or the MQTT 5 reason code of the refusal. */
 export type Authentication =
-  | { readonly identity: string | undefined }
-  | { readonly reasonCode: number; readonly reason: string };
+  | {
+      readonly identity: string | undefined;
+      /** The last word of extended authentication. */
+      readonly data?: Uint8Array | undefined;
+    }
+  | {
+      readonly reasonCode: number;
+      readonly reason: string;
+      /** Where to go instead, with 0x9C or 0x9D (MQTT 5.0 §4.11). */
+      readonly serverReference?: string;
+    };
 
 export type Authenticate = (credentials: Credentials) => Authentication | Promise<Authentication>;
 

@@ -3,9 +3,9 @@ import { InternedString } from "@headrace/engine";
 import { TopicCache, utf8 } from "@headrace/mqtt";
 import { systemStreams } from "@headrace/sdk";
 import type { PartitionWriter } from "./partition-writer.ts";
+import type { Delivery } from "./receiver.ts";
 import type { DeviceMark } from "./repeats.ts";
 import { Key, type StreamState } from "./stream-state.ts";
-import type { Delivery } from "./subscribers.ts";
 import { compilePattern, matchPattern, type TopicPattern } from "./topic-pattern.ts";
 
 /** One stream that a topic feeds. Key and device are undefined where they depend on who publishes. */

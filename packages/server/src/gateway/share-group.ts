@@ -1,6 +1,6 @@
 /** A shared subscription (MQTT 5.0 §4.8.2): each message goes to one of its members, in turn. */
 import type { FanOutMessage } from "./fan-out-message.ts";
-import type { Delivery, Receiver } from "./subscribers.ts";
+import type { Delivery, Receiver } from "./receiver.ts";
 
 /** The way to a member, which asks the policy (P9). */
 export type DeliverTo = (message: FanOutMessage, delivery: Delivery) => boolean;
@@ -8,7 +8,7 @@ export type DeliverTo = (message: FanOutMessage, delivery: Delivery) => boolean;
 export class ShareGroup implements Receiver {
   readonly clientId = "";
   readonly deviceId = "";
-  readonly share: ShareGroup = this;
+  readonly isGroup = true;
   readonly #members = new Map<Receiver, Delivery>();
   readonly #deliverTo: DeliverTo;
   #order: Delivery[] = [];

@@ -4,11 +4,12 @@ import type { Ingest } from "./ingest.ts";
 import type { Intake } from "./intake.ts";
 import type { KeepAlive } from "./keep-alive.ts";
 import type { GatewayLimits } from "./limits.ts";
+import type { Mechanisms } from "./mechanism.ts";
 import type { Authenticate, Authorize } from "./policy.ts";
+import type { Receiver } from "./receiver.ts";
 import type { Retained } from "./retained.ts";
 import type { Router } from "./routes.ts";
 import type { Sessions } from "./sessions.ts";
-import type { Receiver } from "./subscribers.ts";
 
 /** What all connections of a gateway share. */
 export interface Shared {
@@ -25,6 +26,8 @@ export interface Shared {
   readonly nowMs: () => number;
   readonly counters: { refused: number };
   /** Sessions that outlive their connections; undefined where they are not kept: with several gateway threads. */
+  /** Extended authentication that is offered. */
+  readonly mechanisms?: Mechanisms | undefined;
   readonly sessions?: Sessions | undefined;
   readonly subscribed: (filter: string, receiver: Receiver) => void;
 }

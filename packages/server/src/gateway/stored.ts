@@ -1,9 +1,8 @@
 /** What a durable session holds of a message for its client: where it is, and the message itself while that is in memory. */
 import type { Qos } from "@headrace/mqtt";
-import type { Held, Variant } from "./fan-out-message.ts";
+import type { Held, Share, Variant } from "./fan-out-message.ts";
 import type { Place } from "./place.ts";
 import type { QueuedMessage } from "./session-records.ts";
-import type { ShareGroup } from "./share-group.ts";
 
 export interface StoredOptions {
   readonly number: number;
@@ -15,7 +14,7 @@ export interface StoredOptions {
   readonly identifiers: readonly number[];
   readonly bytes: number;
   readonly arrivalMs: number;
-  readonly share?: ShareGroup | undefined;
+  readonly share?: Share | undefined;
 }
 
 export class Stored implements Held {
@@ -28,7 +27,7 @@ export class Stored implements Held {
   readonly identifiers: readonly number[];
   readonly bytes: number;
   readonly arrivalMs: number;
-  readonly share: ShareGroup | undefined;
+  readonly share: Share | undefined;
 
   constructor(options: StoredOptions) {
     this.variant = options.variant;

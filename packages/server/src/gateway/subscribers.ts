@@ -1,42 +1,7 @@
 /** Who is subscribed to what, and the list of receivers of a topic, worked out when subscriptions change. */
 import { type Qos, type Subscription, SubscriptionTree, splitSharedFilter } from "@headrace/mqtt";
-import type { FanOutMessage } from "./fan-out-message.ts";
-import type { Place } from "./place.ts";
+import type { Delivery, Receiver } from "./receiver.ts";
 import { type DeliverTo, ShareGroup } from "./share-group.ts";
-
-/** Takes messages: a connection, or another gateway thread. */
-export interface Receiver {
-  readonly clientId: string;
-  /** Device that the receiver is: its identity, else its client id. */
-  readonly deviceId: string;
-  /** True for another thread: it asks the policy for its own sessions. */
-  readonly isThread?: boolean;
-  /** True for a session that nobody is connected to. */
-  readonly isAbsent?: boolean;
-  /** The group that chooses one of its members. */
-  readonly share?: ShareGroup;
-  /**
-   * A durable session takes a message while it is being stored, at this place and with the same group, or drops it for
-   * want of room; "live": as everybody else, when it is durable.
-   */
-  plan?(message: FanOutMessage, delivery: Delivery, place: Place): "taken" | "dropped" | "live";
-  /** False when the message was neither written nor queued. */
-  receive(message: FanOutMessage, delivery: Delivery): boolean;
-}
-
-/** One receiver's side of a topic: what its matching subscriptions say together. */
-export interface Delivery {
-  readonly receiver: Receiver;
-  readonly qos: Qos;
-  readonly retainAsPublished: boolean;
-  /** True when every matching subscription says No Local. */
-  readonly noLocal: boolean;
-  readonly identifiers: readonly number[];
-  /** The filters that match. */
-  readonly filters: readonly string[];
-  /** The shared subscription that it comes from. */
-  readonly share?: ShareGroup;
-}
 
 /** A topic that remembers who receives it, as of a version of the subscriptions. */
 export interface DeliveryCache {

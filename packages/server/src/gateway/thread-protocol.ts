@@ -3,8 +3,8 @@ import type { Subscription } from "@headrace/mqtt";
 import type { WireMessage } from "./fan-out-message.ts";
 import type { GatewayLimits } from "./limits.ts";
 import type { WriterChannel } from "./partition-writer.ts";
+import type { Delivery } from "./receiver.ts";
 import type { SourceStream } from "./stream-state.ts";
-import type { Delivery } from "./subscribers.ts";
 
 /** A stream with the channels of one thread's writer, one per partition. */
 export interface ThreadStream {

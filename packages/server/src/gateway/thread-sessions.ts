@@ -1,7 +1,8 @@
 /** The sessions of all gateway threads, as the log's thread knows them, and what each thread must hear about the others. */
 import type { Rpc } from "../threads/index.ts";
 import type { FanOutMessage } from "./fan-out-message.ts";
-import type { Delivery, Receiver, Subscribers } from "./subscribers.ts";
+import type { Delivery, Receiver } from "./receiver.ts";
+import type { Subscribers } from "./subscribers.ts";
 import type { ThreadSubscription } from "./thread-protocol.ts";
 
 /** A session in a gateway thread. */

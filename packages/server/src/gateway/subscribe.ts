@@ -1,0 +1,36 @@
+/** Answers a SUBSCRIBE: the policy, the subscriptions, and the retained messages that are due (MQTT 5.0 §3.8.4). */
+import { reasonCodes, type ServerSession, type SubscribeAction } from "@headrace/mqtt";
+import type { DurableSession, SessionConnection } from "./durable-session.ts";
+import type { Held } from "./fan-out-message.ts";
+import type { Shared } from "./shared.ts";
+import { deliveryOf } from "./subscribers.ts";
+
+export const subscribe = (
+  { fanOut, retained, authorize, subscribed, nowMs }: Shared,
+  session: ServerSession<Held>,
+  action: SubscribeAction,
+  connection: SessionConnection & { readonly identity: string | undefined },
+  durable: DurableSession | undefined,
+): void => {
+  const { identity, clientId } = connection;
+  const codes = action.requests.map(({ filter, reasonCode }) =>
+    reasonCode < 0x80 && authorize("subscribe", identity, clientId, filter) !== undefined
+      ? reasonCodes.notAuthorized
+      : reasonCode,
+  );
+  const { bytes, granted } = session.completeSubscribe(action, codes);
+  const receiver = durable ?? connection;
+  for (const { subscription } of granted) durable?.subscribed(subscription);
+  if (durable === undefined) connection.write(bytes);
+  else durable.writeLater(bytes);
+  for (const { subscription, sendRetained } of granted) {
+    fanOut.subscribers.add(receiver, subscription);
+    if (!sendRetained) continue;
+    const delivery = { ...deliveryOf(receiver, [subscription]), retainAsPublished: true };
+    for (const message of retained.matching(subscription.filter, nowMs())) {
+      if (durable === undefined || Math.min(message.qos, delivery.qos) === 0) fanOut.deliverTo(message, delivery);
+      else if (fanOut.mayReceive(durable, message.topic)) durable.keep(message, delivery);
+    }
+  }
+  for (const { subscription } of granted) subscribed(subscription.filter, receiver);
+};

@@ -64,7 +64,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     // Delivers a retained message without asking the policy.
     name: "retained-skips-acl",
-    file: "packages/server/src/gateway/connection.ts",
+    file: "packages/server/src/gateway/subscribe.ts",
     find: "fanOut.deliverTo(message, delivery);",
     replace: "delivery.receiver.receive(message, delivery);",
   },

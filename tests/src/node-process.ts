@@ -130,6 +130,10 @@ export interface NodeOptions {
   readonly mqttPort?: number;
   /** Of `start`. */
   readonly args?: readonly string[];
+  /** Of Node: planted bugs. */
+  readonly nodeArgs?: readonly string[];
+  /** A command in front of the node, which becomes the node: it keeps the process id. */
+  readonly prefix?: readonly string[];
 }
 
 /** A running node and its API. */
@@ -138,9 +142,11 @@ export class NodeProcess extends Running {
   #apiUrl = "";
   mqttPort = 0;
 
-  constructor({ app, data, mqttPort = 0, args = [] }: NodeOptions) {
+  constructor({ app, data, mqttPort = 0, args = [], nodeArgs = [], prefix = [] }: NodeOptions) {
     const ports = ["--mqtt-port", `${mqttPort}`, "--http-port", "0"];
-    super(process.execPath, [...command, "start", app, "--data", data, ...ports, ...args]);
+    const start = [process.execPath, ...nodeArgs, ...command, "start", app, "--data", data, ...ports, ...args];
+    const [file, ...rest] = [...prefix, ...start] as [string, ...string[]];
+    super(file, rest);
     this.#data = data;
   }
 

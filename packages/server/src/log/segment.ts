@@ -15,11 +15,13 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  statfsSync,
   unlinkSync,
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { getUint53, setUint53, viewOf } from "@headrace/engine";
+import { HeadraceError } from "@headrace/sdk";
 import { checksum } from "./checksum.ts";
 
 const segmentMagic = 0x31575248;
@@ -98,12 +100,19 @@ export const makeDurableFolder = (folder: string): void => {
  */
 export const prepareSegment = (folder: string, number: number, segmentBytes: number): void => {
   const temporary = `${segmentFile(folder, number)}.tmp`;
+  // Zeros must not take the room that messages need: on a disk that is nearly full the log makes its segments as it fills them.
+  const { bavail, bsize } = statfsSync(folder);
+  if (bavail * bsize < 2 * segmentBytes)
+    throw new HeadraceError("HR_DISK_FULL", `${folder} has less room than two segments`);
   const descriptor = openSync(temporary, "w");
   try {
     const zeros = new Uint8Array(1024 * 1024);
     for (let at = 0; at < segmentBytes; )
       at += writeSync(descriptor, zeros, 0, Math.min(zeros.byteLength, segmentBytes - at), at);
     fsyncSync(descriptor);
+  } catch (error) {
+    unlinkSync(temporary);
+    throw error;
   } finally {
     closeSync(descriptor);
   }

@@ -7,6 +7,7 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import mqtt from "mqtt";
 import { describe, expect, test } from "vitest";
 import { plantedArgs } from "../../planted/index.ts";
 import { type Counted, countingViolationsOf, violationsOf } from "../checker.ts";
@@ -161,7 +162,7 @@ describe("S20: a data folder that cannot be used", () => {
 });
 
 test.runIf(canMount)(
-  "S5: a full disk refuses QoS 1 with 0x97 and HTTP with 429, and takes both again when there is room",
+  "S5: a full disk refuses QoS 1 with 0x97 and HTTP with 507, and takes both again when there is room",
   longer,
   async () => {
     using folder = temporaryFolder();
@@ -192,11 +193,23 @@ test.runIf(canMount)(
       if (status === 200) taken += 1;
       else refusals.push(status);
     }
-    expect(refusals).toEqual([429, 429, 429]);
+    // Insufficient Storage: the client has not sent too much, the node has no room.
+    expect(refusals).toEqual([507, 507, 507]);
+    const client = await mqtt.connectAsync({
+      host: "127.0.0.1",
+      port: node.mqttPort,
+      protocolVersion: 5,
+      clientId: "d3",
+    });
+    const publish = (n: number): Promise<unknown> =>
+      client.publishAsync("load/d3", JSON.stringify({ epoch: 1, n, filler: "x".repeat(20_000) }), { qos: 1 });
+    await expect(publish(1500)).rejects.toMatchObject({ code: 0x97 });
     for (const bytes of [1 << 20, 1 << 16, 1 << 12])
       for (let at = 0; at < 300; at++) rmSync(`${ballast}-${bytes}-${at}`, { force: true });
     await expect.poll(() => post(2000), soon).toBe(200);
+    await publish(2001);
+    await client.endAsync();
     expect(node.isEnded).toBe(false);
-    await expect.poll(async () => storedIn(await node.status(), "load"), soon).toBe(taken + 1);
+    await expect.poll(async () => storedIn(await node.status(), "load"), soon).toBe(taken + 2);
   },
 );

@@ -50,7 +50,21 @@ export interface NodeStatus {
   alerts: { raised: number; cleared: number; active: number };
   commands: { sent: number; acknowledged: number; failed: number; expired: number; pending: number };
   lake: { rows: number; files: number; bytes: number; lagRows: number };
-  log: { syncs: number; syncMsP50: number; syncMsP99: number; walBytes: number };
+  log: {
+    syncs: number;
+    syncMsP50: number;
+    syncMsP99: number;
+    walBytes: number;
+    /** Lost records that an operator has agreed to go on without. */
+    gaps: readonly {
+      readonly log: string;
+      readonly writer: number;
+      readonly fromSequence: number;
+      readonly toSequence: number;
+      readonly reason: string;
+      readonly timeMs: number;
+    }[];
+  };
 }
 
 export interface QueryResult {

@@ -4,4 +4,5 @@
 export { startNode } from "./compose.ts";
 export type { Control, NodeStatus, QueryResult, SubmittedEvent, TaskStatus } from "./control.ts";
 export type { AlertNotice, HeadraceNode, StartOptions } from "./node.ts";
+export { repairDataFolder } from "./repair.ts";
 export { type DataSurvey, verifyDataFolder } from "./verify.ts";

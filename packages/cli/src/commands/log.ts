@@ -1,5 +1,5 @@
 /** headrace log: looks after what is stored, while no node uses it. */
-import { type DataSurvey, verifyDataFolder } from "@headrace/server";
+import { type DataSurvey, repairDataFolder, verifyDataFolder } from "@headrace/server";
 import type { Command } from "commander";
 import { dataFolderDefault } from "../client/connection.ts";
 import { ExitWith, exitCodes } from "../output/errors.ts";
@@ -20,11 +20,15 @@ export function surveyText(survey: DataSurvey): string {
     lines.push(
       `note: ${oneLine(tornTail.file)}, byte ${tornTail.offset}: a group that was being written when the node stopped; nothing of it was acknowledged, the next start cuts it`,
     );
+  for (const { log, fromSequence, toSequence, timeMs, reason } of survey.gaps)
+    lines.push(
+      `note: ${oneLine(log)}: records ${fromSequence} to ${toSequence - 1} are lost, accepted ${new Date(timeMs).toISOString()}: ${oneLine(reason)}`,
+    );
   lines.push(
     `${grouped(survey.blocks)} blocks with ${grouped(survey.records)} records of ${grouped(survey.logs)} logs in ${grouped(survey.files)} files, ${grouped(survey.bytes)} bytes; ${grouped(survey.lakeRows)} rows in ${grouped(survey.lakeFiles)} lake files`,
     damage.length === 0
       ? "sound: every checksum, number and position is right"
-      : `damaged in ${damage.length === 1 ? "one place" : `${damage.length} places`}: keep a copy of the folder, then restore a backup`,
+      : `damaged in ${damage.length === 1 ? "one place" : `${damage.length} places`}: restore a backup, or go on without what is lost: headrace log repair`,
   );
   return `${lines.join("\n")}\n`;
 }
@@ -53,5 +57,32 @@ export function addLog(program: Command, { out }: Output): void {
       }
       out(json ? `${JSON.stringify(survey)}\n` : surveyText(survey));
       if (!survey.sound) throw new ExitWith(exitCodes.failure);
+    });
+
+  group
+    .command("repair")
+    .summary("go on without what is damaged")
+    .description(
+      "Salvages what is sound, moves damaged files to the folder `damaged` and records what is lost. Without --accept-gap it only says what is damaged. Restore a backup instead when there is one.",
+    )
+    .option("--data <folder>", "data folder", dataFolderDefault)
+    .option("--accept-gap", "agree that what cannot be read is lost")
+    .option("--json", "print one JSON object")
+    .addHelpText("after", examples("headrace log repair", "headrace log repair --accept-gap --data /var/lib/headrace"))
+    .action(({ data, json = false, acceptGap = false }: { data: string; json?: boolean; acceptGap?: boolean }) => {
+      const before = verifyDataFolder(data);
+      if (before.sound || !acceptGap) {
+        const hint = before.sound
+          ? "nothing to repair"
+          : "run it again with --accept-gap to go on without what is lost";
+        out(json ? `${JSON.stringify({ ...before, repaired: false })}\n` : `${surveyText(before)}${hint}\n`);
+        if (!before.sound) throw new ExitWith(exitCodes.failure);
+        return;
+      }
+      const { gaps, moved } = repairDataFolder(data);
+      const after = verifyDataFolder(data);
+      if (json) out(`${JSON.stringify({ ...after, repaired: true, accepted: gaps, moved })}\n`);
+      else out(`${moved.map((file) => `moved: ${oneLine(file)}\n`).join("")}${surveyText(after)}`);
+      if (!after.sound) throw new ExitWith(exitCodes.failure);
     });
 }

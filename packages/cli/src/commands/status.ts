@@ -34,6 +34,11 @@ export function statusText(status: NodeStatus): string {
       `sync p50 ${milliseconds(log.syncMsP50)}, p99 ${milliseconds(log.syncMsP99)}, ${grouped(log.walBytes)} bytes write-ahead`,
     ],
   ];
+  for (const { log: name, fromSequence, toSequence, timeMs } of log.gaps)
+    facts.push([
+      "lost",
+      `${oneLine(name)}: records ${fromSequence} to ${toSequence - 1}, accepted ${new Date(timeMs).toISOString()}`,
+    ]);
   const width = Math.max(...facts.map(([name]) => name.length));
   const taskRows = tasks.map(({ name, state, processed, failed, lagEvents, lagMs, keys }) => [
     name,

@@ -102,6 +102,12 @@ export class Task implements AsyncHost {
     this.#moved = true;
   }
 
+  /** Counts records of an input as consumed that nobody can read any more: trimmed before they were, or lost and given up. */
+  skip(logId: number, writer: number, fromSequence: number, toSequence: number): void {
+    Positions.done(this.positions.channel(logId, writer), fromSequence, toSequence);
+    this.#moved = true;
+  }
+
   #runBatch(inputIndex: number, reader: EventBlockReader, position: ChannelPosition, careful: boolean): BatchResult {
     const input = this.spec.inputs[inputIndex];
     const { header } = reader;

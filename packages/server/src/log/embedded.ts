@@ -20,6 +20,7 @@ import { HeadraceError } from "@headrace/sdk";
 import { BlockIndex } from "./block-index.ts";
 import { checksum } from "./checksum.ts";
 import { History, type Retention } from "./history.ts";
+import type { Gap } from "./history-manifest.ts";
 import { recoverWal } from "./recovery.ts";
 import { makeDurableFolder, segmentBytesDefault } from "./segment.ts";
 import { groupBytesMax, Wal } from "./wal.ts";
@@ -220,6 +221,11 @@ export class EmbeddedLog implements Log {
   /** Forgets a reader that is gone for good. */
   release(reader: string): void {
     this.#history.release(reader);
+  }
+
+  /** Lost records that an operator has agreed to go on without, with the names of their logs. */
+  gaps(): (Gap & { readonly log: string })[] {
+    return this.#history.gaps.map((gap) => ({ ...gap, log: this.#roles.get(gap.logId)?.name ?? `log ${gap.logId}` }));
   }
 
   watch(logId: number, listener: () => void): () => void {

@@ -7,40 +7,55 @@ import { checksum } from "./checksum.ts";
 import type { ChannelEnd } from "./rewrite.ts";
 import { syncFolder } from "./segment.ts";
 
-export type ManifestEntry =
-  | {
-      readonly segment: number;
-      readonly files: readonly { readonly logId: number; readonly path: string; readonly byteLength: number }[];
-      readonly ends: readonly ChannelEnd[];
-    }
-  | { readonly dropped: readonly string[] };
+/** Records that are lost and that an operator has agreed to go on without (P6). */
+export interface Gap {
+  readonly logId: number;
+  readonly writer: number;
+  /** First record that is lost. */
+  readonly fromSequence: number;
+  /** First record behind the gap. */
+  readonly toSequence: number;
+  readonly reason: string;
+  /** When it was accepted. */
+  readonly timeMs: number;
+}
+
+/** One durable step; its parts take effect together. */
+export interface ManifestEntry {
+  /** History now covers everything up to this write-ahead segment. */
+  readonly segment?: number;
+  readonly files?: readonly { readonly logId: number; readonly path: string; readonly byteLength: number }[];
+  readonly ends?: readonly ChannelEnd[];
+  readonly dropped?: readonly string[];
+  readonly gaps?: readonly Gap[];
+}
+
+export interface HistoryManifest {
+  lastSegment: number;
+  readonly files: Map<string, { logId: number; byteLength: number }>;
+  readonly ends: ChannelEnd[];
+  readonly gaps: Gap[];
+  /** Where the last line is not whole. */
+  tornAt?: number;
+}
 
 const encode = (entry: ManifestEntry): Buffer => {
   const text = JSON.stringify(entry);
   return Buffer.from(`${checksum(Buffer.from(text)).toString(16).padStart(8, "0")} ${text}\n`);
 };
 
-const manifestFile = (folder: string): string => join(folder, "manifest");
+export const manifestFile = (folder: string): string => join(folder, "manifest");
 
 /**
  * Reads the manifest. A last line that is cut was never acted on; {@link cutManifest} removes it, once everything else has turned out sound: if it is
  * damage, the segment that it rewrote is gone and the start must be refused with nothing changed.
  * @throws HR_BLOCK_CORRUPT for any other damage
  */
-export const readManifest = (
-  folder: string,
-): {
-  lastSegment: number;
-  files: Map<string, { logId: number; byteLength: number }>;
-  ends: ChannelEnd[];
-  tornAt: number | undefined;
-} => {
+export const readManifest = (folder: string): HistoryManifest => {
   const ends = new Map<string, ChannelEnd>();
-  const files = new Map<string, { logId: number; byteLength: number }>();
-  let lastSegment = 0;
+  const manifest: HistoryManifest = { lastSegment: 0, files: new Map(), ends: [], gaps: [] };
   const path = manifestFile(folder);
-  let tornAt: number | undefined;
-  if (!existsSync(path)) return { lastSegment, files, ends: [], tornAt };
+  if (!existsSync(path)) return manifest;
   const bytes = readFileSync(path);
   let at = 0;
   while (at < bytes.byteLength) {
@@ -50,19 +65,19 @@ export const readManifest = (
     const sound = lineEnd >= 0 && Number.parseInt(line.slice(0, 8), 16) === checksum(Buffer.from(text));
     if (!sound) {
       if (lineEnd >= 0 && lineEnd < bytes.byteLength - 1) throw corrupt(`${path} is damaged at byte ${at}`);
-      tornAt = at;
+      manifest.tornAt = at;
       break;
     }
     const entry = JSON.parse(text) as ManifestEntry;
-    if ("dropped" in entry) for (const dropped of entry.dropped) files.delete(dropped);
-    else {
-      lastSegment = Math.max(lastSegment, entry.segment);
-      for (const file of entry.files) files.set(file.path, { logId: file.logId, byteLength: file.byteLength });
-      for (const end of entry.ends) ends.set(`${end[0]}/${end[1]}`, end);
-    }
+    for (const dropped of entry.dropped ?? []) manifest.files.delete(dropped);
+    for (const { path: name, logId, byteLength } of entry.files ?? []) manifest.files.set(name, { logId, byteLength });
+    for (const end of entry.ends ?? []) ends.set(`${end[0]}/${end[1]}`, end);
+    manifest.gaps.push(...(entry.gaps ?? []));
+    manifest.lastSegment = Math.max(manifest.lastSegment, entry.segment ?? 0);
     at = lineEnd + 1;
   }
-  return { lastSegment, files, ends: [...ends.values()], tornAt };
+  manifest.ends.push(...ends.values());
+  return manifest;
 };
 
 /** Removes a torn last line. */

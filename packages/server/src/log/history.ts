@@ -9,7 +9,7 @@ import type { BlockIndex } from "./block-index.ts";
 import type { BlockPlace, ChannelIndex, Run } from "./channel-index.ts";
 import { checksum } from "./checksum.ts";
 import { type HistoryEntry, readHistoryBlock, readHistoryIndex } from "./history-file.ts";
-import { cutManifest, readManifest } from "./history-manifest.ts";
+import { cutManifest, type Gap, readManifest } from "./history-manifest.ts";
 import type { Recovered } from "./recovery.ts";
 import type { HistoryFile } from "./rewrite.ts";
 import { segmentFile } from "./segment.ts";
@@ -56,10 +56,13 @@ export class History {
   #rewriting: number[] = [];
   #busy = false;
   #clean = (): void => undefined;
+  #compression: Promise<unknown> | undefined;
   #worker: Worker | undefined;
   #rpc: Rpc | undefined;
   #timer: NodeJS.Timeout | undefined;
   #firstSegment = 1;
+  /** Lost records that an operator has agreed to go on without. */
+  readonly gaps: Gap[] = [];
 
   constructor(options: HistoryOptions) {
     this.#options = options;
@@ -92,6 +95,7 @@ export class History {
       channel.endSequence = Math.max(channel.endSequence, endSequence);
       channel.epoch = Math.max(channel.epoch, epoch);
     }
+    for (const gap of manifest.gaps) this.gaps.push(gap);
     this.#firstSegment = manifest.lastSegment + 1;
     this.#clean = () => {
       if (manifest.tornAt !== undefined) cutManifest(historyFolder, manifest.tornAt);
@@ -183,9 +187,8 @@ export class History {
       for (let segment = this.#rewriting[0]; segment !== undefined && this.#rpc; segment = this.#rewriting[0]) {
         const trims = [...this.#trims.values()].map(({ channel, before }) => [channel.logId, channel.writer, before]);
         const { walFolder, historyFolder } = this.#options;
-        const files = (await this.#rpc.call("rewrite", [
-          { walFolder, historyFolder, segment, trims },
-        ])) as HistoryFile[];
+        this.#compression = this.#rpc.call("rewrite", [{ walFolder, historyFolder, segment, trims }]);
+        const files = (await this.#compression) as HistoryFile[];
         this.#rewriting.shift();
         this.#replaceSegment(segment, files);
         await this.#rpc.call("removeSegment", [walFolder, segment]);
@@ -333,6 +336,8 @@ export class History {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     this.#rpc = undefined;
+    // Node aborts the process when a thread is torn down inside a compression.
+    await this.#compression?.catch(() => undefined);
     await this.#worker?.terminate();
     for (const descriptor of this.#descriptors.values()) closeSync(descriptor);
     this.#descriptors.clear();

@@ -19,9 +19,17 @@ export interface Recovered {
   readonly cut?: { readonly segment: number; readonly offset: number };
 }
 
-const damaged = (message: string, segment: number, offset: number): HeadraceError =>
+/** What recovery tells of damage, beside its words. */
+export interface WalDamage {
+  readonly segment: number;
+  readonly offset: number;
+  /** Everything up to this segment must be salvaged before the log can be opened again. */
+  readonly through: number;
+}
+
+const damaged = (message: string, segment: number, offset: number, through = segment): HeadraceError =>
   new HeadraceError("HR_BLOCK_CORRUPT", `write-ahead segment ${segment} is damaged at byte ${offset}: ${message}`, {
-    data: { segment, offset },
+    data: { segment, offset, through } satisfies WalDamage,
   });
 
 /**
@@ -51,14 +59,13 @@ export const recoverWal = (
     }
     if (head === "damaged") throw damaged("the segment header", number, 0);
     if (head.number !== number) throw damaged(`it says that it is segment ${head.number}`, number, 0);
-    if (!end && number !== after + 1 && prepared.length === 0)
-      throw damaged(`segment ${after + 1} is missing`, number, 0);
-    if (prepared.length > 0) throw damaged(`segment ${prepared[0]} before it is empty`, number, 0);
+    if (prepared.length > 0) throw damaged(`segment ${prepared[0]} before it is empty`, number, 0, number - 1);
+    const before = end?.segment ?? after;
+    if (before !== number - 1) throw damaged(`segment ${before + 1} is missing`, number, 0, number - 1);
     if (end && (head.firstGroup !== end.groupNumber || head.previousHash !== end.previousHash)) {
       if (cut) throw damaged("the log goes on in the next segment behind a torn frame", cut.segment, cut.offset);
-      throw damaged(`it starts at group ${head.firstGroup}, expected ${end.groupNumber}`, number, 0);
+      throw damaged(`it starts at group ${head.firstGroup}, expected ${end.groupNumber}`, number, 0, number - 1);
     }
-    if (end && end.segment !== number - 1) throw damaged(`segment ${end.segment + 1} is missing`, number, 0);
     used.push(number);
     ({ end, cut } = walkSegment(
       bytes,

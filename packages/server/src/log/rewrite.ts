@@ -11,9 +11,9 @@ import {
   readBlockHeader,
 } from "@headrace/engine";
 import { checksum } from "./checksum.ts";
-import { decodeFrameHeader, frameHeaderBytes, verifyFrame } from "./frame.ts";
+import { decodeFrameHeader, type FrameHeader, frameHeaderBytes, verifyFrame } from "./frame.ts";
 import { type HistoryEntry, writeHistoryFile } from "./history-file.ts";
-import { decodeSegmentHeader, segmentFile, segmentHeaderBytes } from "./segment.ts";
+import { decodeSegmentHeader, type SegmentHeader, segmentFile, segmentHeaderBytes } from "./segment.ts";
 
 export interface RewriteRequest {
   readonly walFolder: string;
@@ -21,6 +21,8 @@ export interface RewriteRequest {
   readonly segment: number;
   /** `[logId, writer, beforeSequence]`: records below are not kept. */
   readonly trims: readonly (readonly [number, number, number])[];
+  /** Passes over what is damaged instead of failing; for a repair. */
+  readonly salvage?: boolean;
 }
 
 export interface HistoryFile {
@@ -42,14 +44,14 @@ export const rewriteSegment = (request: RewriteRequest): { files: HistoryFile[];
   const { walFolder, historyFolder, segment, trims } = request;
   const bytes = readFileSync(segmentFile(walFolder, segment));
   const head = decodeSegmentHeader(bytes);
-  if (typeof head !== "object") throw corrupt(`write-ahead segment ${segment} has no valid header`);
+  if (typeof head !== "object" || head.number !== segment) {
+    if (request.salvage) return { files: [], ends: [] };
+    throw corrupt(`write-ahead segment ${segment} has no valid header`);
+  }
   const before = new Map(trims.map(([logId, writer, sequence]) => [`${logId}/${writer}`, sequence]));
   const channels = new Map<string, Packed[]>();
   const ends = new Map<string, ChannelEnd>();
-  let at = segmentHeaderBytes;
-  for (let frame = decodeFrameHeader(bytes, at); frame; frame = decodeFrameHeader(bytes, at)) {
-    if (!verifyFrame(bytes, at, frame, head.salt))
-      throw corrupt(`write-ahead segment ${segment} is damaged at byte ${at}`);
+  for (const { at, frame } of request.salvage ? soundFrames(bytes, head) : frames(bytes, head)) {
     let blockAt = at + frameHeaderBytes;
     for (let index = 0; index < frame.blockCount; index++) {
       const header = readBlockHeader(bytes.subarray(blockAt));
@@ -62,7 +64,6 @@ export const rewriteSegment = (request: RewriteRequest): { files: HistoryFile[];
       }
       blockAt += header.byteLength;
     }
-    at += frame.byteLength;
   }
   const logs = new Map<number, Packed[]>();
   for (const blocks of channels.values()) {
@@ -77,6 +78,35 @@ export const rewriteSegment = (request: RewriteRequest): { files: HistoryFile[];
   });
   return { files, ends: [...ends.values()] };
 };
+
+interface PlacedFrame {
+  readonly at: number;
+  readonly frame: FrameHeader;
+}
+
+/** The frames of a segment up to the end of the log. @throws HR_BLOCK_CORRUPT */
+function* frames(bytes: Uint8Array, { number, salt }: SegmentHeader): Generator<PlacedFrame> {
+  let at = segmentHeaderBytes;
+  for (let frame = decodeFrameHeader(bytes, at); frame; frame = decodeFrameHeader(bytes, at)) {
+    if (!verifyFrame(bytes, at, frame, salt)) throw corrupt(`write-ahead segment ${number} is damaged at byte ${at}`);
+    yield { at, frame };
+    at += frame.byteLength;
+  }
+}
+
+/** The frames of a segment whose checksums are right, whatever stands between them. */
+function* soundFrames(bytes: Uint8Array, { salt }: SegmentHeader): Generator<PlacedFrame> {
+  let lastGroup = 0;
+  for (let at = segmentHeaderBytes; at < bytes.byteLength; ) {
+    const frame = decodeFrameHeader(bytes, at);
+    const isSound = frame && frame.groupNumber > lastGroup && verifyFrame(bytes, at, frame, salt);
+    if (isSound) {
+      yield { at, frame };
+      lastGroup = frame.groupNumber;
+    }
+    at += isSound ? frame.byteLength : 8;
+  }
+}
 
 /** Packs the events of consecutive blocks of one channel again, into blocks of up to 256 KiB. */
 const mergeEvents = (blocks: readonly Packed[]): Packed[] => {

@@ -9,7 +9,7 @@ import { HeadraceError } from "@headrace/sdk";
 import { checksum } from "./checksum.ts";
 import { type Finding, type Progress, Survey } from "./findings.ts";
 import { readHistoryBlock, readHistoryIndex } from "./history-file.ts";
-import { readManifest } from "./history-manifest.ts";
+import { type Gap, readManifest } from "./history-manifest.ts";
 import { recoverWal } from "./recovery.ts";
 import { listSegments, segmentFile } from "./segment.ts";
 
@@ -23,6 +23,8 @@ export interface LogSurvey {
   readonly channels: number;
   /** A group that was being written when the node stopped: nothing of it was acknowledged, and the next start cuts it. */
   readonly tornTail?: { readonly file: string; readonly offset: number };
+  /** Losses that an operator has accepted. */
+  readonly gaps: readonly (Gap & { readonly log: string })[];
   readonly findings: readonly Finding[];
 }
 
@@ -32,12 +34,18 @@ const catalogueSection = 1;
 class Reading {
   readonly #survey: Survey;
   readonly #names = new Map<number, string>();
+  readonly #gaps = new Set<string>();
   readonly #ends = new Map<string, { end: number; epoch: number }>();
   blocks = 0;
   records = 0;
 
   constructor(survey: Survey) {
     this.#survey = survey;
+  }
+
+  /** Says that records are lost and that somebody has agreed to it. */
+  accept({ logId, writer, fromSequence, toSequence }: Gap): void {
+    this.#gaps.add(`${logId}/${writer}/${fromSequence}/${toSequence}`);
   }
 
   get channels(): number {
@@ -61,7 +69,8 @@ class Reading {
     const found = (message: string): void => this.#survey.damage({ file, offset, logs: [name], message });
     if (known) {
       // Journals, effects and the like lose what was trimmed while they are rewritten; streams lose whole files, oldest first.
-      const mayMiss = !name.startsWith("stream/");
+      const isAccepted = this.#gaps.has(`${channel}/${known.end}/${header.sequence}`);
+      const mayMiss = isAccepted || !name.startsWith("stream/");
       if (header.sequence < known.end)
         found(`writer ${header.writer} stands at ${known.end}, this block begins at ${header.sequence} again`);
       else if (header.sequence > known.end && !mayMiss)
@@ -94,7 +103,8 @@ export const verifyLog = (folder: string, onProgress: Progress = () => undefined
     });
   const survey = new Survey(onProgress);
   const reading = new Reading(survey);
-  const lastSegment = verifyHistory(historyFolder, survey, reading);
+  const gaps: Gap[] = [];
+  const lastSegment = verifyHistory(historyFolder, survey, reading, gaps);
   const segments = listSegments(walFolder).filter((number) => number > lastSegment);
   for (const number of segments) survey.expect(segmentFile(walFolder, number));
   const tornTail = verifyWal(walFolder, lastSegment, segments, survey, reading);
@@ -106,6 +116,7 @@ export const verifyLog = (folder: string, onProgress: Progress = () => undefined
     logs: reading.logs,
     channels: reading.channels,
     ...(tornTail && { tornTail }),
+    gaps: gaps.map((gap) => ({ ...gap, log: reading.nameOf(gap.logId) })),
     findings: survey.findings,
   };
 };
@@ -113,7 +124,7 @@ export const verifyLog = (folder: string, onProgress: Progress = () => undefined
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Returns the last segment that the history covers. */
-const verifyHistory = (folder: string, survey: Survey, reading: Reading): number => {
+const verifyHistory = (folder: string, survey: Survey, reading: Reading, gaps: Gap[]): number => {
   if (!existsSync(folder)) return 0;
   let manifest: ReturnType<typeof readManifest>;
   try {
@@ -122,6 +133,8 @@ const verifyHistory = (folder: string, survey: Survey, reading: Reading): number
     survey.damage({ file: join(folder, "manifest"), logs: ["all"], message: messageOf(error) });
     return 0;
   }
+  for (const gap of manifest.gaps) reading.accept(gap);
+  gaps.push(...manifest.gaps);
   for (const path of manifest.files.keys()) survey.expect(join(folder, path));
   const known = new Set(manifest.files.keys());
   for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" })) {

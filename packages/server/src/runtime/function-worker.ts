@@ -126,6 +126,8 @@ port.on("message", (message: ToWorker) => {
       return runners.get(message.task)?.advance(message.nowMs);
     case "committed":
       return runners.get(message.task)?.committed();
+    case "skip":
+      return runners.get(message.task)?.skip(message.logId, message.writer, message.fromSequence, message.toSequence);
     case "stop":
       void Promise.all([...runners.values()].map((runner) => runner.drain())).then(() => post({ kind: "stopped" }));
       return;

@@ -23,6 +23,14 @@ export type ToWorker =
   | { readonly kind: "block"; readonly task: string; readonly block: Uint8Array }
   | { readonly kind: "advance"; readonly task: string; readonly nowMs: number }
   | { readonly kind: "committed"; readonly task: string }
+  | {
+      readonly kind: "skip";
+      readonly task: string;
+      readonly logId: number;
+      readonly writer: number;
+      readonly fromSequence: number;
+      readonly toSequence: number;
+    }
   | { readonly kind: "stop" };
 
 export type FromWorker =

@@ -209,6 +209,8 @@ export class Outbox {
       block: (block) => this.#runner?.deliver(block),
       advance: (nowMs) => this.#runner?.advance(nowMs),
       committed: () => this.#runner?.committed(),
+      skip: ({ logId, writer }, fromSequence, toSequence) =>
+        this.#runner?.skip(logId, writer, fromSequence, toSequence),
     };
     await this.driver.start(port);
   }

@@ -28,6 +28,8 @@ export interface TaskPort {
   block(block: Uint8Array): void;
   advance(nowMs: number): void;
   committed(): void;
+  /** Records that cannot be read any more: they count as consumed. */
+  skip(channel: Channel, fromSequence: number, toSequence: number): void;
 }
 
 export interface DriverOptions {
@@ -264,7 +266,11 @@ export class TaskDriver {
         if (this.#bytesInFlight > bytesInFlightMax) return;
         const blocks = await this.#options.log.read(behind, behind.next, readBytes);
         if (attempt !== this.#starts) return;
-        for (const block of blocks) this.#push(behind, block, readBlockHeader(block));
+        for (const block of blocks) {
+          const header = readBlockHeader(block);
+          if (header.sequence > behind.next) this.#skip(behind, header.sequence);
+          this.#push(behind, block, header);
+        }
         if (blocks.length === 0) return;
       }
     } catch (error) {
@@ -274,11 +280,29 @@ export class TaskDriver {
     }
   }
 
+  /** Passes over records that retention has removed, or that are lost and given up. @throws HR_BLOCK_CORRUPT for any other hole */
+  #skip(cursor: Cursor, toSequence: number): void {
+    const { log } = this.#options;
+    const { logId, writer, next } = cursor;
+    const start = log.channels(logId).find((channel) => channel.writer === writer)?.startSequence ?? 0;
+    let at = Math.max(next, Math.min(start, toSequence));
+    for (const gap of log.gaps())
+      if (gap.logId === logId && gap.writer === writer && gap.fromSequence <= at) at = Math.max(at, gap.toSequence);
+    if (at < toSequence) {
+      throw new HeadraceError(
+        "HR_BLOCK_CORRUPT",
+        `${this.plan.name} finds no records ${at} to ${toSequence - 1} of log ${logId}, writer ${writer}`,
+      );
+    }
+    this.#port?.skip(cursor, next, toSequence);
+    cursor.next = toSequence;
+  }
+
   #furthestBehind(): Cursor | undefined {
     for (const logId of this.#inputIds) {
       for (const channel of this.#options.log.channels(logId)) {
         const cursor = this.#cursor(channel);
-        if (cursor.next < channel.startSequence) cursor.next = channel.startSequence;
+        if (cursor.next < channel.startSequence) this.#skip(cursor, channel.startSequence);
         if (cursor.next < channel.endSequence) return cursor;
       }
     }

@@ -81,6 +81,12 @@ export class TaskRunner {
     if (more) setImmediate(() => this.advance(this.#advanceToMs));
   }
 
+  /** Records of an input that cannot be read any more count as consumed. */
+  skip(logId: number, writer: number, fromSequence: number, toSequence: number): void {
+    this.task.skip(logId, writer, fromSequence, toSequence);
+    this.#askCommit();
+  }
+
   /** A commit is durable. */
   committed(): void {
     this.#inFlight--;

@@ -96,6 +96,8 @@ export class WorkerHost {
         block: (block) => post({ kind: "block", task, block }, [block.buffer]),
         advance: (nowMs) => post({ kind: "advance", task, nowMs }),
         committed: () => post({ kind: "committed", task }),
+        skip: ({ logId, writer }, fromSequence, toSequence) =>
+          post({ kind: "skip", task, logId, writer, fromSequence, toSequence }),
       });
     } catch (error) {
       // A task whose storage is damaged stops alone; the others of this worker go on.

@@ -16,7 +16,7 @@ export interface StateOptions<State> {
   readonly bytesPerKey?: ByteSize;
   /**
    * Largest state of one partition of the function, keys and values as they are stored; default `"512MiB"`. An event that would pass it fails
-   * with `HR_STATE_FULL`; what makes the state smaller always passes. In memory a key takes about 300 bytes more than that.
+   * with `HR_STATE_FULL`; what makes the state smaller always passes. In memory a key takes about 350 bytes more than that.
    */
   readonly bytesPerTask?: ByteSize;
 }

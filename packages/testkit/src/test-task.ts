@@ -112,7 +112,7 @@ export class TestTask {
             const { sequence, recordCount } = readBlockHeader(block);
             next = sequence + recordCount;
             this.#cursors.set(name, next);
-            this.task.deliver(inputIndex, block);
+            while (!this.task.deliver(inputIndex, block)) this.#commit();
           }
           moved = true;
         }

@@ -22,6 +22,8 @@ export interface AsyncHost {
   failed: number;
   /** Called after an invocation has ended and can be committed. */
   readonly onCompleted: (() => void) | undefined;
+  /** The commit holds no more: nothing is started until it has been taken. */
+  readonly isFull: boolean;
   decoderOf(inputIndex: number, reader: EventBlockReader): BlockDecoder;
   noteMoved(): void;
   applyTimers(mark: LedgerMark): void;
@@ -92,11 +94,16 @@ export class AsyncRunner {
     }
   }
 
+  /** A commit was taken: there is room again. */
+  resume(): void {
+    if (this.#ready.length > 0) this.#startReady();
+  }
+
   #startReady(): void {
     // A handler that returns at once comes back here: the loop below goes on, and the stack stays flat.
     if (this.#starting) return;
     this.#starting = true;
-    while (this.#running < this.#task.spec.concurrency) {
+    while (this.#running < this.#task.spec.concurrency && !this.#task.isFull) {
       const next = this.#ready.shift();
       if (!next) break;
       this.#running++;
@@ -128,7 +135,7 @@ export class AsyncRunner {
       }
     } catch (error) {
       invocation.ended = true;
-      ledger.cut({ outputs: 0, effects: 0, timers: 0 });
+      ledger.cut({ byteLength: 0, outputs: 0, effects: 0, timers: 0 });
       if (cell) task.state.restore(cell);
       const input: TaskInput = task.spec.inputs[inputIndex];
       task.deadLetter(ledger, input, waiting.payload, event, positionText(position, sequence), error);
@@ -144,7 +151,7 @@ export class AsyncRunner {
     this.#next(event.key);
     this.#startReady();
     task.onCompleted?.();
-    if (this.pendingEvents === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    if (this.#isStill) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   #next(key: string): void {
@@ -161,7 +168,12 @@ export class AsyncRunner {
     this.#task.noteMoved();
   }
 
+  /** Nothing goes on by itself: all has ended, or waits for a commit. */
+  get #isStill(): boolean {
+    return this.pendingEvents === 0 || (this.#running === 0 && this.#task.isFull);
+  }
+
   idle(): Promise<void> {
-    return this.pendingEvents === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
+    return this.#isStill ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
   }
 }

@@ -171,7 +171,8 @@ const decodeState = (bytes: Uint8Array, changes: StateChange[], touchedMs: () =>
     if (end > bytes.byteLength) throw corrupt("the state of a commit is cut");
     changes.push({
       key: shortText(bytes, at + 8, keyEnd),
-      bytes: view.getUint8(at + 2) === 1 ? bytes.slice(keyEnd, end) : undefined,
+      // A view: a million keys are a million buffers less to allocate at a recovery, and the blocks are dense.
+      bytes: view.getUint8(at + 2) === 1 ? bytes.subarray(keyEnd, end) : undefined,
       touchedMs: touchedMs(),
     });
     at = end;
@@ -224,7 +225,7 @@ const decodeTimers = (bytes: Uint8Array, changes: TimerChange[]): void => {
   }
 };
 
-/** Reads a commit or snapshot block; it may have several sections of states and of timers. */
+/** Reads a commit or snapshot block, whose bytes the values go on to share; it may have several sections of states and of timers. */
 export const decodeCommit = (block: Uint8Array): Commit => {
   const header = readBlockHeader(block);
   let positions: ChannelPosition[] = [];

@@ -1,6 +1,6 @@
 /** One call of a handler: what it does is written to a ledger. The synchronous path uses one object again and again; an asynchronous call has its own. */
 import { HeadraceError } from "@headrace/sdk";
-import { encodeJson, type Ledger } from "./ledger.ts";
+import { encodeJson, invocationBytesMax, invocationOutputsMax, type Ledger } from "./ledger.ts";
 import type { Effect, Invocation, TaskSpec } from "./spec.ts";
 
 /** Three bytes each at most, and their number is stored in 16 bits. */
@@ -21,6 +21,8 @@ export class LedgerInvocation implements Invocation {
   #writer = 0;
   #sequence = 0;
   #index = 0;
+  /** Bytes of the ledger when the invocation began. */
+  #bytesBefore = 0;
 
   constructor(spec: TaskSpec, ledger: Ledger) {
     this.#spec = spec;
@@ -44,6 +46,7 @@ export class LedgerInvocation implements Invocation {
     this.#writer = writer;
     this.#sequence = sequence;
     this.#index = 0;
+    this.#bytesBefore = this.#ledger.byteLength;
     this.ended = false;
   }
 
@@ -57,6 +60,17 @@ export class LedgerInvocation implements Invocation {
         `${this.#spec.functionName}: a handler used its context after it had returned`,
       );
   }
+  #admit(payload: Uint8Array): Uint8Array {
+    const byteLength = this.#ledger.byteLength - this.#bytesBefore + payload.byteLength;
+    if (byteLength > invocationBytesMax || this.#index >= invocationOutputsMax) {
+      throw new HeadraceError(
+        "HR_BLOCK_TOO_LARGE",
+        `${this.#spec.functionName}: one invocation puts out at most ${invocationOutputsMax} events and ${invocationBytesMax} bytes`,
+        { data: { byteLength, outputs: this.#index + 1 } },
+      );
+    }
+    return payload;
+  }
   emit(stream: string, value: unknown, key = this.key, device = this.device): void {
     this.#check();
     if (typeof key !== "string" || key.length > keyLengthMax) {
@@ -65,11 +79,11 @@ export class LedgerInvocation implements Invocation {
         `the key of an emitted event is a string of at most ${keyLengthMax} characters`,
       );
     }
-    this.#ledger.outputs.push({
+    this.#ledger.output({
       stream,
       key,
       device,
-      payload: encodeJson(value),
+      payload: this.#admit(encodeJson(value)),
       cause: `${this.cause}/${this.#index++}`,
     });
   }
@@ -78,8 +92,9 @@ export class LedgerInvocation implements Invocation {
     // Ids travel in topics, where a slash would part them.
     const id = `${this.cause}/${this.#index++}`.replaceAll("/", ":");
     const payload = encodeJson({ id, key: this.key, function: this.#spec.functionName, effect }, effectBytesMax);
+    this.#admit(payload);
     const device = effect.kind === "command" ? effect.device : this.device;
-    this.#ledger.effects.push({ id, kind: effect.kind, device, payload });
+    this.#ledger.effect({ id, kind: effect.kind, device, payload });
     return id;
   }
   setTimer(name: string, dueMs: number): void {

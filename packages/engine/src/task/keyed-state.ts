@@ -46,6 +46,8 @@ export class KeyedState {
   #dirty: Cell[] = [];
   /** Bytes of all values as last encoded, and of their keys. */
   byteLength = 0;
+  /** Bytes of the values that changed since the last commit, about. */
+  dirtyBytes = 0;
 
   constructor(initial: (() => unknown) | undefined, limits: StateDefinition = {}) {
     this.#initial = initial;
@@ -137,6 +139,7 @@ export class KeyedState {
     if (!cell.dirty) {
       cell.dirty = true;
       this.#dirty.push(cell);
+      if (bytes) this.dirtyBytes += bytes.byteLength;
     }
   }
 
@@ -144,6 +147,7 @@ export class KeyedState {
   takeDirty(nowMs: number): Cell[] {
     const dirty = this.#dirty;
     this.#dirty = [];
+    this.dirtyBytes = 0;
     for (const cell of dirty) {
       cell.dirty = false;
       if (this.ttlMs !== undefined && cell.bytes) this.#touch(cell, nowMs);

@@ -20,12 +20,21 @@ export interface OwedEffect {
 }
 
 export interface LedgerMark {
+  readonly byteLength: number;
   readonly outputs: number;
   readonly effects: number;
   readonly timers: number;
 }
 
 const outputBytesMax = 256 * 1024;
+/** What one invocation may put out, in bytes of payloads and in events: one that runs away fails by itself. */
+export const invocationBytesMax = 8 * 1024 * 1024;
+export const invocationOutputsMax = 10_000;
+/**
+ * A commit is closed once it holds this much; what one invocation adds comes on top, and all of it is one group of the log. The rest of the
+ * block that was being handled waits for the next commit.
+ */
+export const commitBytesMax = 8 * 1024 * 1024;
 
 const plainBigint = (_name: string, item: unknown): unknown => {
   if (typeof item !== "bigint") return item;
@@ -60,17 +69,35 @@ export class Ledger {
   outputs: Output[] = [];
   effects: OwedEffect[] = [];
   timers: TimerChange[] = [];
+  /** Bytes of the payloads in it. */
+  byteLength = 0;
+
+  output(output: Output): void {
+    this.outputs.push(output);
+    this.byteLength += output.payload.byteLength;
+  }
+  effect(effect: OwedEffect): void {
+    this.effects.push(effect);
+    this.byteLength += effect.payload.byteLength;
+  }
 
   mark(): LedgerMark {
-    return { outputs: this.outputs.length, effects: this.effects.length, timers: this.timers.length };
+    return {
+      byteLength: this.byteLength,
+      outputs: this.outputs.length,
+      effects: this.effects.length,
+      timers: this.timers.length,
+    };
   }
   cut(mark: LedgerMark): void {
+    this.byteLength = mark.byteLength;
     this.outputs.length = mark.outputs;
     this.effects.length = mark.effects;
     this.timers.length = mark.timers;
   }
   /** Adds what another ledger holds: an asynchronous invocation keeps its own until it ends. */
   absorb(other: Ledger): void {
+    this.byteLength += other.byteLength;
     for (const output of other.outputs) this.outputs.push(output);
     for (const effect of other.effects) this.effects.push(effect);
     for (const timer of other.timers) this.timers.push(timer);
@@ -80,6 +107,7 @@ export class Ledger {
     this.outputs = [];
     this.effects = [];
     this.timers = [];
+    this.byteLength = 0;
     return taken;
   }
   get isEmpty(): boolean {

@@ -15,7 +15,7 @@ import { BlockDecoder } from "./decoder.ts";
 import { describeError, failureJson, isThenable, jsonView, positionText } from "./failure.ts";
 import { LedgerInvocation } from "./invocation.ts";
 import { type Cell, KeyedState } from "./keyed-state.ts";
-import { encodeJson, Ledger, type LedgerMark } from "./ledger.ts";
+import { commitBytesMax, encodeJson, Ledger, type LedgerMark } from "./ledger.ts";
 import { type ChannelPosition, Positions } from "./positions.ts";
 import type { TaskHost, TaskInput, TaskSpec } from "./spec.ts";
 import { Timers } from "./timers.ts";
@@ -28,7 +28,8 @@ export interface PreparedCommit {
   readonly meta: CommitMeta;
 }
 
-type BatchResult = "done" | "failed" | "asynchronous";
+/** A number: the batch was closed before the event of that sequence, because a commit holds no more. */
+type BatchResult = "done" | "failed" | "asynchronous" | number;
 
 export class Task implements AsyncHost {
   readonly spec: TaskSpec;
@@ -80,26 +81,36 @@ export class Task implements AsyncHost {
 
   // Work.
 
-  /** Handles the events of one block of an input; blocks of a channel come in order. */
-  deliver(inputIndex: number, block: Uint8Array): void {
+  /**
+   * Handles the events of one block of an input; blocks of a channel come in order. False: the commit is full ({@link isFull}), and the same
+   * block is to be delivered again behind {@link takeCommit}; what was done of it is passed over.
+   */
+  deliver(inputIndex: number, block: Uint8Array): boolean {
     const reader = new EventBlockReader(block);
     const { header } = reader;
     const position = this.positions.channel(header.logId, header.writer);
     const end = header.sequence + header.recordCount;
-    if (end <= position.low) return;
+    if (end <= position.low) return true;
     if (this.#async) {
       this.#async.deliver(inputIndex, reader, position);
-      return;
+      return true;
     }
     let result = this.#runBatch(inputIndex, reader, position, false);
     if (result === "failed") result = this.#runBatch(inputIndex, new EventBlockReader(block), position, true);
     if (result === "asynchronous") {
       this.#async = new AsyncRunner(this);
       this.#async.deliver(inputIndex, new EventBlockReader(block), position);
-      return;
+      return true;
     }
-    Positions.done(position, header.sequence, end);
+    const done = typeof result === "number" ? result : end;
+    Positions.done(position, header.sequence, done);
     this.#moved = true;
+    return done === end;
+  }
+
+  /** The next commit holds as much as one should: it is to be taken before more is delivered. */
+  get isFull(): boolean {
+    return this.ledger.byteLength + this.state.dirtyBytes > commitBytesMax;
   }
 
   /** Counts records of an input as consumed that nobody can read any more: trimmed before they were, or lost and given up. */
@@ -121,8 +132,15 @@ export class Task implements AsyncHost {
     const nowMs = this.host.nowMs();
     let processed = 0;
     let failed = 0;
+    // States are encoded at the end: what they were tells how large they will be.
+    let touchedBytes = this.state.dirtyBytes;
+    let closedAt: number | undefined;
     while (reader.next()) {
       const sequence = reader.sequence;
+      if (this.ledger.byteLength + touchedBytes > commitBytesMax && processed > 0) {
+        closedAt = sequence;
+        break;
+      }
       if (reader.repeated || Positions.isDone(position, sequence) || !decoder.isMine()) continue;
       processed++;
       const event = decoder.decode();
@@ -145,6 +163,7 @@ export class Task implements AsyncHost {
             if (this.state.isExpired(cell, event.arrivalTimeMs)) this.state.renew(cell);
             cell.batch = batch;
             touched.push(cell);
+            if (cell.bytes) touchedBytes += cell.bytes.byteLength;
           }
         }
         invocation.begin(key, event.device, nowMs, cell?.value, header.logId, header.writer, sequence);
@@ -186,7 +205,7 @@ export class Task implements AsyncHost {
       }
     }
     this.#finish(mark, processed, failed);
-    return "done";
+    return closedAt ?? "done";
   }
 
   #finish(mark: LedgerMark, processed: number, failed: number): void {
@@ -239,7 +258,7 @@ export class Task implements AsyncHost {
         this.state.restore(cell);
         this.ledger.cut({ ...mark, timers: mark.timers + 1 });
         this.failed++;
-        this.ledger.outputs.push({
+        this.ledger.output({
           stream: systemStreams.deadLetters,
           key: timer.key,
           device: timer.key,
@@ -293,7 +312,7 @@ export class Task implements AsyncHost {
   reject(ledger: Ledger, input: TaskInput, reader: EventBlockReader, decoder: BlockDecoder): void {
     if (!input.reportsRejected || !decoder.rejection) return;
     const position = positionText(reader.header, reader.sequence);
-    ledger.outputs.push({
+    ledger.output({
       stream: systemStreams.rejected,
       key: reader.key,
       device: reader.key,
@@ -328,7 +347,7 @@ export class Task implements AsyncHost {
       payload,
       () => (initialState ? { stateBefore: jsonView(this.state.peek(event.key) ?? initialState()) } : {}),
     );
-    ledger.outputs.push({
+    ledger.output({
       stream: systemStreams.deadLetters,
       key: event.key,
       device: event.device,
@@ -352,6 +371,7 @@ export class Task implements AsyncHost {
     const state = dirty.map((cell) => ({ key: cell.key, bytes: cell.bytes }));
     const blocks = this.#builder.build({ ...this.ledger.take(), positions: this.positions.all(), state, meta });
     this.#moved = false;
+    this.#async?.resume();
     return { blocks, journalSequence: this.#builder.journalSequence - 1, meta };
   }
 

@@ -26,6 +26,7 @@ export class TaskRunner {
   #waiting: Uint8Array[] = [];
   #inFlight = 0;
   #commitAsked = false;
+  #delivering = false;
   #quietTimer: NodeJS.Timeout | undefined;
   #advanceToMs = 0;
   #lastCommitMs = 0;
@@ -42,8 +43,7 @@ export class TaskRunner {
   }
 
   deliver(block: Uint8Array): void {
-    if (this.#waiting.length > 0 || this.#isFull) this.#waiting.push(block);
-    else this.#deliverNow(block);
+    if (this.#waiting.length > 0 || this.#isFull || !this.#deliverNow(block)) this.#waiting.push(block);
     // Under load one turn of the event loop takes in block after block: a commit must not wait for its end.
     const pauseMs = this.#isUrgent ? commitAfterMs : quietCommitMs;
     if (performance.now() - this.#lastCommitMs > pauseMs) this.#commit();
@@ -53,23 +53,33 @@ export class TaskRunner {
   /** Asynchronous events are bounded by their number and by the window above the low-water mark (DESIGN: positions). */
   get #isFull(): boolean {
     const { pendingEvents } = this.task;
+    if (this.task.isFull) return true;
     return pendingEvents > pendingEventsMax || (pendingEvents > 0 && this.task.windowEvents > windowEventsMax);
   }
   get #isUrgent(): boolean {
-    return this.#output.isUrgent?.() ?? !this.task.ledger.isEmpty;
+    return this.task.isFull || (this.#output.isUrgent?.() ?? !this.task.ledger.isEmpty);
   }
 
-  #deliverNow(block: Uint8Array): void {
-    this.task.deliver(this.#inputOf(block), block);
+  /** False: the commit is full, and the rest of the block waits for the next. */
+  #deliverNow(block: Uint8Array): boolean {
+    this.#delivering = true;
+    const isDone = this.task.deliver(this.#inputOf(block), block);
+    this.#delivering = false;
     const latestMs =
       new DataView(block.buffer, block.byteOffset).getUint32(48, true) +
       new DataView(block.buffer, block.byteOffset).getUint32(52, true) * 4294967296;
     if (latestMs > this.latestArrivalMs) this.latestArrivalMs = latestMs;
-    this.#output.delivered(block.byteLength);
+    if (isDone) this.#output.delivered(block.byteLength);
+    return isDone;
   }
 
   #deliverWaiting(): void {
-    while (this.#waiting.length > 0 && !this.#isFull) this.#deliverNow(this.#waiting.shift() as Uint8Array);
+    // An asynchronous handler that ends at once says so from within its delivery.
+    if (this.#delivering) return;
+    while (this.#waiting.length > 0 && !this.#isFull) {
+      if (!this.#deliverNow(this.#waiting[0])) return;
+      this.#waiting.shift();
+    }
   }
 
   /** All input up to `nowMs` has been handed over: timers that are due fire. */
@@ -116,11 +126,19 @@ export class TaskRunner {
     this.#lastCommitMs = performance.now();
     this.#inFlight++;
     this.#output.commit(commit, urgent);
+    if (this.#waiting.length === 0) return;
+    this.#deliverWaiting();
+    this.#askCommit();
   }
 
   /** Waits for what is under way, then takes the last commit. */
   async drain(): Promise<void> {
     while (this.#waiting.length > 0 || this.task.pendingEvents > 0) {
+      if (this.task.isFull) {
+        // Bounds on what is on its way end where the task ends.
+        this.#inFlight = 0;
+        this.#commit();
+      }
       await this.task.idle();
       this.#deliverWaiting();
     }

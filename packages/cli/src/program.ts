@@ -1,5 +1,6 @@
 /** The commands, their help, and how a run ends. */
 import { Command } from "commander";
+import { addBackup } from "./commands/backup.ts";
 import { addDeadLetters } from "./commands/dead-letters.ts";
 import { addDev } from "./commands/dev.ts";
 import { addInit } from "./commands/init.ts";
@@ -38,7 +39,18 @@ function buildProgram(output: Output, asJson: boolean): Command {
         "\nClient commands find the node by --url and --token, by HEADRACE_URL and HEADRACE_TOKEN, or by --data (.headrace).\n" +
         "Exit codes: 0 success, 1 failure, 2 wrong usage.\n",
     );
-  for (const add of [addInit, addDev, addStart, addSend, addTail, addQuery, addStatus, addDeadLetters, addLog])
+  for (const add of [
+    addInit,
+    addDev,
+    addStart,
+    addSend,
+    addTail,
+    addQuery,
+    addStatus,
+    addDeadLetters,
+    addLog,
+    addBackup,
+  ])
     add(program, output);
   return program;
 }

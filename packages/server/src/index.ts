@@ -1,6 +1,8 @@
 /**
  * The Headrace node. The way of a message: gateway/ → log/ → runtime/ → log/ → gateway/ and lake/; api/ asks, compose.ts wires.
  */
+
+export { type BackupInfo, backupDataFolder, restoreDataFolder } from "./backup.ts";
 export { startNode } from "./compose.ts";
 export type { Control, NodeStatus, QueryResult, SubmittedEvent, TaskStatus } from "./control.ts";
 export type { AlertNotice, HeadraceNode, StartOptions } from "./node.ts";

@@ -44,6 +44,7 @@ export interface ManifestStep {
 }
 
 const fileName = "manifest.journal";
+export const journalFile = (folder: string): string => join(folder, fileName);
 /** The journal is rewritten as one step when it has more steps than this and than files. */
 const stepsMax = 2000;
 

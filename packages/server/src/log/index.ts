@@ -1,4 +1,5 @@
 export { checksum } from "./checksum.ts";
+export { copyLog, writeDurably } from "./copy.ts";
 export { type EarlyListener, EmbeddedLog, type EmbeddedLogOptions, type GroupSource } from "./embedded.ts";
 export { type Finding, type Progress, Survey } from "./findings.ts";
 export { lockFolder } from "./folder-lock.ts";

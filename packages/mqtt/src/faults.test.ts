@@ -168,7 +168,7 @@ test("M9: QoS 2 packets for unknown identifiers, PUBREC for QoS 1, PUBACK for no
   expect(sent(old.receive(acknowledge(packetTypes.pubrel, 9)))).toEqual(["70020009"]);
 });
 
-test("M8: a QoS 2 message that is sent again and again before PUBREL is one message", () => {
+test("[v5 4.3.3-10] M8: a QoS 2 message that is sent again and again before PUBREL is one message", () => {
   const edge = new Edge({ receiveMaximum: 2 });
   const again = encodePublish({
     version: 5,
@@ -199,7 +199,7 @@ test("M19: AUTH without a method in CONNECT, with another method, and without en
   expect(closeCode(endless.receive(auth(0x19, "M")))).toBe(0x97);
 });
 
-test("M10: one more than Receive Maximum in flight is 0x93; 3.1.1 has no such rule and is told to wait", () => {
+test("[v5 3.3.4-7] M10: one more than Receive Maximum in flight is 0x93; 3.1.1 has no such rule and is told to wait", () => {
   const edge = new Edge({ receiveMaximum: 2 });
   edge.receive(connect());
   const packet = publishTo(utf8("a"));

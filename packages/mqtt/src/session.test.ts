@@ -44,7 +44,7 @@ describe("connecting", () => {
     expect(edge.session.silenceMaxMs).toBe(90_000);
   });
 
-  test("5.0: CONNACK tells what this server offers", () => {
+  test("[v5 3.1.2-28, 4.12.0-6] 5.0: CONNACK tells what this server offers", () => {
     expect(connackProperties(new Edge().receive(connect(5)))).toEqual({
       receiveMaximum: 1_000,
       topicAliasMaximum: 32,
@@ -73,7 +73,7 @@ describe("connecting", () => {
     expect(edge.session.silenceMaxMs).toBe(500_000);
   });
 
-  test("no client id and no clean session: 2 in 3.1.1 (MQTT-3.1.3-8), an assigned one in 5.0 (MQTT-3.1.3-6)", () => {
+  test("no client id and no clean session: 2 in 3.1.1, an assigned one in 5.0", () => {
     const options = { clientId: "", clean: false };
     expect(sent(new Edge().receive(connect(4, options)))).toEqual(["20020002"]);
     expect(connackProperties(new Edge().receive(connect(5, options)))).toMatchObject({
@@ -104,7 +104,7 @@ describe("connecting", () => {
     }
   });
 
-  test("extended authentication: 0x8C in CONNECT and as AUTH", () => {
+  test("[v5 4.12.0-1] extended authentication: 0x8C in CONNECT and as AUTH", () => {
     const properties = { authenticationMethod: "SCRAM" };
     expect(closeCode(new Edge().receive(connect(5, { properties })))).toBe(0x8c);
     const auth = encodeAuth(0x19, { authenticationMethod: "SCRAM" });
@@ -197,7 +197,7 @@ describe("connected", () => {
     ]);
   });
 
-  test("topic aliases: set with a topic, used without, forgotten with the connection", () => {
+  test("[v5 3.3.2-7, 3.3.2-12] topic aliases: set with a topic, used without, forgotten with the connection", () => {
     const edge = new Edge();
     edge.receive(connect(5));
     const aliased = (topic: string, topicAlias: number) =>
@@ -210,7 +210,7 @@ describe("connected", () => {
     expect(closeCode(other.receive(aliased("", 3)))).toBe(0x94);
   });
 
-  test("extended authentication: challenges before CONNACK, again while connected, always with the method", () => {
+  test("[v5 4.12.0-2, 4.12.0-3, 4.12.0-5, 4.12.1-1, 3.1.2-30] extended authentication: challenges before CONNACK, again while connected, always with the method", () => {
     const edge = new Edge({ extendedAuthentication: true });
     edge.holdsBack = true;
     const properties = { authenticationMethod: "M", authenticationData: utf8("1") };
@@ -230,7 +230,7 @@ describe("connected", () => {
     expect(closeCode(early.receive(connect(5, { properties }), encodePingreq()))).toBe(0x82);
   });
 
-  test("a silent client is disconnected after one and a half keep alives", () => {
+  test("[v4 3.1.2-24] [v5 3.1.2-22, 3.2.2-22] a silent client is disconnected after one and a half keep alives", () => {
     const edge = new Edge();
     edge.receive(connect(5));
     expect(edge.session.onTick(1_000, 90_999)).toEqual([]);
@@ -238,7 +238,7 @@ describe("connected", () => {
     expect(edge.session.onTick(1_000, 99_000)).toEqual([]);
   });
 
-  test("a refused PUBLISH: PUBACK with the code in 5.0, the reason only if wanted, close in 3.1.1", () => {
+  test("[v5 3.1.2-29] a refused PUBLISH: PUBACK with the code in 5.0, the reason only if wanted, close in 3.1.1", () => {
     const properties = { requestProblemInformation: false };
     const edges = [new Edge(), new Edge()] as const;
     edges[0].receive(connect(5), publish(5, 1));

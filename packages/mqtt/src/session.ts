@@ -296,9 +296,17 @@ export class ServerSession<M = unknown> {
     const version = this.#connectedVersion();
     if (version === 4) return this.fail(new MqttError(reasonCode, reason));
     if (qos === 1) this.acknowledged(1);
-    const reasonString = this.wantsReasons ? { reasonString: reason } : {};
     const type = qos === 1 ? packetTypes.puback : packetTypes.pubrec;
-    return [{ type: "send", bytes: encodeAcknowledgement({ version, type, packetId, reasonCode, ...reasonString }) }];
+    const plain = { version, type, packetId, reasonCode };
+    if (!this.wantsReasons) return [{ type: "send", bytes: encodeAcknowledgement(plain) }];
+    return [
+      {
+        type: "send",
+        bytes: this.#fitting(encodeAcknowledgement({ ...plain, reasonString: reason }), () =>
+          encodeAcknowledgement(plain),
+        ),
+      },
+    ];
   }
 
   /** Ends the session because of an error: DISCONNECT or CONNACK with the code where the version has one (§4.13). */
@@ -313,7 +321,10 @@ export class ServerSession<M = unknown> {
     if (this.#state.name === "ended") return noActions;
     if (this.#state.name !== "connected") return this.refuse(reasonCode, reason, serverReference);
     const more: Properties = serverReference === undefined ? {} : { serverReference };
-    const bytes = this.#state.connect.version === 5 ? encodeDisconnect(5, reasonCode, reason, more) : undefined;
+    const bytes =
+      this.#state.connect.version === 5
+        ? this.#fitting(encodeDisconnect(5, reasonCode, reason, more), () => encodeDisconnect(5, reasonCode))
+        : undefined;
     return this.#close(bytes, reasonCode, reason);
   }
 
@@ -463,9 +474,19 @@ export class ServerSession<M = unknown> {
   #connackRefusal(reasonCode: number, reason: string, serverReference?: string): Uint8Array | undefined {
     const { version } = this;
     const properties = { reasonString: reason, ...(serverReference !== undefined && { serverReference }) };
-    if (version === 5) return encodeConnack({ version, reasonCode, properties });
+    if (version === 5) {
+      return this.#fitting(encodeConnack({ version, reasonCode, properties }), () =>
+        encodeConnack({ version, reasonCode }),
+      );
+    }
     if (version === 4 && connackReturnCode(reasonCode) !== undefined) return encodeConnack({ version, reasonCode });
     return undefined;
+  }
+
+  // A reason is left out where it would not fit what the client takes (§3.2.2.3.9, §3.4.2.2.2, §3.14.2.2.3).
+  #fitting(bytes: Uint8Array, plain: () => Uint8Array): Uint8Array {
+    const connect = this.#state.name === "connecting" ? undefined : this.#state.connect;
+    return bytes.length <= (connect?.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY) ? bytes : plain();
   }
 
   #close(bytes: Uint8Array | undefined, reasonCode: number, reason: string): readonly SessionAction[] {

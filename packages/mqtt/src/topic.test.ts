@@ -42,7 +42,7 @@ const filters = fc
   .map(([levels, multi]) => [...levels, ...(multi ? ["#"] : [])].join("/"));
 
 describe("SubscriptionTree", () => {
-  test("law: it finds exactly the filters that match, also after removals", () => {
+  test("[v4 4.7.2-1] [v5 4.7.2-1] law: it finds exactly the filters that match, also after removals", () => {
     fc.assert(
       fc.property(fc.uniqueArray(filters, { maxLength: 20 }), fc.nat(20), topics, (all, removedCount, topic) => {
         const tree = new SubscriptionTree<string>();

@@ -71,7 +71,8 @@ export class RawClient implements AsyncDisposable {
     }
     if (type === packetTypes.auth) return { type, ...decodeAuth(buffer, start, end) };
     if (type === packetTypes.suback || type === packetTypes.unsuback) {
-      return { type, codes: [...decodeSuback(this.version, type, buffer, start, end).reasonCodes] };
+      const { packetId, reasonCodes: codes } = decodeSuback(this.version, type, buffer, start, end);
+      return { type, packetId, codes: [...codes] };
     }
     if (type !== packetTypes.publish) return { type };
     const text = (from: number, to: number): string => publish.buffer.toString("utf8", from, to);

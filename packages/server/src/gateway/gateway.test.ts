@@ -78,7 +78,7 @@ describe.each([1, 2])("with %i gateway thread(s)", (gateways) => {
   });
 
   describe("acknowledgement", () => {
-    test("PUBACKs come in the order of the messages, refusals in their place", async () => {
+    test("[v4 4.6.0-2] [v5 4.6.0-2] PUBACKs come in the order of the messages, refusals in their place", async () => {
       await using node = await startTestNode({ gateways });
       await using client = await RawClient.connect(node.port, { clientId: "c" });
       client.publish(topic, "1", { packetId: 1 });
@@ -179,7 +179,7 @@ describe.each([1, 2])("with %i gateway thread(s)", (gateways) => {
   });
 
   describe("sessions", () => {
-    test("a second connection under the same client id ends the first with 0x8E; accepted events come first (P3)", async () => {
+    test("[v4 3.1.4-2] [v5 3.1.4-3] a second connection under the same client id ends the first with 0x8E; accepted events come first (P3)", async () => {
       await using node = await startTestNode({ gateways });
       await using first = await RawClient.connect(node.port, { clientId: "same" });
       first.publish("raw/x", "old", { packetId: 1 });

@@ -77,7 +77,7 @@ describe("over MQTT", () => {
     return text(auths().at(-1)?.properties?.authenticationData);
   };
 
-  test("a client proves its password, is told the server's proof, and does it again while connected", async () => {
+  test("[v5 4.12.1-2] a client proves its password, is told the server's proof, and does it again while connected", async () => {
     let identity: string | undefined;
     const authorize = (_action: string, who: string | undefined) => {
       identity = who;
@@ -102,7 +102,7 @@ describe("over MQTT", () => {
     expect(client.packets.at(-1)).toMatchObject({ type: packetTypes.disconnect, reasonCode: 0x87 });
   });
 
-  test("M19: a wrong password, an unknown method and another method later are refused", async () => {
+  test("[v5 4.12.0-4] M19: a wrong password, an unknown method and another method later are refused", async () => {
     await using node = await startTestNode({ mechanisms });
     await using wrong = await RawClient.begin(node.port, { clientId: "c", properties: data(utf8(`n,,${bare}`)) });
     wrong.send(encodeAuth(0x18, data(proofOf("guess", bare, await challenged(wrong, 1)))));

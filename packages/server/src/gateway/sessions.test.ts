@@ -32,7 +32,7 @@ const publishAll = async (node: TestNode, count: number, qos: 1 | 2, from = 1): 
 };
 
 describe.each([4, 5] as const)("version %i", (version) => {
-  test("QoS 2 from a client is stored once and acknowledged when it is durable [MQTT-4.3.3-10]", async () => {
+  test("QoS 2 from a client is stored once and acknowledged when it is durable [v5 4.3.3-10]", async () => {
     await using node = await startTestNode();
     await using client = await RawClient.connect(node.port, { clientId: "c", version });
     client.publish(topic, "one", { qos: 2, packetId: 5 });
@@ -45,7 +45,7 @@ describe.each([4, 5] as const)("version %i", (version) => {
     expect((await node.events("readings")).map(({ payload }) => payload)).toEqual(["one", "two"]);
   });
 
-  test("a subscriber at QoS 2 gets a message once, at the lower of both QoS [MQTT-3.8.4-8]", async () => {
+  test("a subscriber at QoS 2 gets a message once, at the lower of both QoS [v5 3.8.4-8]", async () => {
     await using node = await startTestNode();
     await using subscriber = await RawClient.connect(node.port, { clientId: "s", version });
     await subscriber.subscribe("plants/#", 2);
@@ -61,7 +61,7 @@ describe.each([4, 5] as const)("version %i", (version) => {
     subscriber.acknowledge(pubcomp, 1);
   });
 
-  test("a session keeps subscriptions and messages while its client is away, also over a crash", async () => {
+  test("a session keeps subscriptions and messages while its client is away, also over a crash [v4 3.1.2-4, 3.1.2-5, 4.1.0-1, 4.1.0-2] [v5 3.1.2-23, 4.1.0-1, 3.3.1-1]", async () => {
     let node = await startTestNode();
     {
       await using client = await RawClient.connect(node.port, lasting(version, "s"));
@@ -99,7 +99,7 @@ describe.each([4, 5] as const)("version %i", (version) => {
     rmSync(node.folder, { recursive: true });
   });
 
-  test("QoS 2 steps survive a crash: no message twice in either direction [MQTT-4.4.0-1]", async () => {
+  test("QoS 2 steps survive a crash: no message twice in either direction [v4 4.4.0-1, 3.3.1-1, 4.6.0-1] [v5 4.4.0-1, 4.6.0-1, 4.3.3-5, 4.3.3-6]", async () => {
     let node = await startTestNode();
     {
       await using client = await RawClient.connect(node.port, lasting(version, "s"));
@@ -137,7 +137,7 @@ describe.each([4, 5] as const)("version %i", (version) => {
     rmSync(node.folder, { recursive: true });
   });
 
-  test("a clean start ends what was kept [MQTT-3.1.2-4]; what unsubscribed stays so", async () => {
+  test("a clean start ends what was kept [v5 3.1.2-4]; what unsubscribed stays so", async () => {
     await using node = await startTestNode();
     {
       await using client = await RawClient.connect(node.port, lasting(version, "s"));
@@ -155,7 +155,7 @@ describe.each([4, 5] as const)("version %i", (version) => {
     expect(client.messages).toEqual([]);
   });
 
-  test("the window is kept: what is beyond Receive Maximum follows as messages end [MQTT-3.3.4-9]", async () => {
+  test("the window is kept: what is beyond Receive Maximum follows as messages end [v5 3.3.4-9]", async () => {
     await using node = await startTestNode();
     const receiveMaximum = 2;
     const options = { ...lasting(version, "s"), properties: { sessionExpirySeconds: 600, receiveMaximum } };
@@ -175,7 +175,7 @@ describe.each([4, 5] as const)("version %i", (version) => {
 });
 
 describe("version 5", () => {
-  test("a session ends when its expiry has passed [MQTT-4.1.0-2]; DISCONNECT may change it", async () => {
+  test("a session ends when its expiry has passed [v5 4.1.0-2]; DISCONNECT may change it", async () => {
     let nowMs = Date.now();
     await using node = await startTestNode({ nowMs: () => nowMs });
     {
@@ -209,7 +209,7 @@ describe("version 5", () => {
     expect(client.packets[0]?.properties).toMatchObject({ sessionExpirySeconds: 100 });
   });
 
-  test("messages expire while they wait, and what is left of their time is told [MQTT-3.3.2-5] [MQTT-3.3.2-6]", async () => {
+  test("messages expire while they wait, and what is left of their time is told [v5 3.3.2-5, 3.3.2-6]", async () => {
     let nowMs = Date.now();
     await using node = await startTestNode({ nowMs: () => nowMs });
     {
@@ -233,7 +233,7 @@ describe("version 5", () => {
     ]);
   });
 
-  test("a will with a delay is sent after it, not when the session goes on before [MQTT-3.1.3-9], and once after a crash", async () => {
+  test("a will with a delay is sent after it, not when the session goes on before [v5 3.1.3-9], and once after a crash", async () => {
     let nowMs = Date.now();
     const will = { topic: "wills/s", payload: utf8("gone"), qos: 1 as const, retain: false };
     const withDelay = { ...lasting(5, "s"), will: { ...will, properties: { willDelaySeconds: 30 } } };
@@ -289,7 +289,7 @@ describe("version 5", () => {
     expect((await away.received(2)).map(({ payload }) => payload)).toEqual(["m1", "m2"]);
   });
 
-  test("a shared message answered with an error goes to nobody else [MQTT-4.8.2-6]", async () => {
+  test("a shared message answered with an error goes to nobody else [v5 4.8.2-6, 4.4.0-2]", async () => {
     await using node = await startTestNode();
     await using a = await RawClient.connect(node.port, { clientId: "a" });
     await using b = await RawClient.connect(node.port, { clientId: "b" });
@@ -304,7 +304,7 @@ describe("version 5", () => {
     expect((await b.received(1)).map(({ payload }) => payload)).toEqual(["m2"]);
   });
 
-  test("topic aliases to a client that takes them [MQTT-3.3.2-11]; none to one that does not [MQTT-3.1.2-27]", async () => {
+  test("topic aliases to a client that takes them [v5 3.3.2-11, 3.1.2-26]; none to one that does not [v5 3.1.2-27]", async () => {
     await using node = await startTestNode();
     await using one = await RawClient.connect(node.port, { clientId: "a", properties: { topicAliasMaximum: 1 } });
     await using none = await RawClient.connect(node.port, { clientId: "b" });
@@ -351,7 +351,7 @@ describe("version 5", () => {
     expect(client.messages).toEqual([]);
   });
 
-  test("a full disk: nothing is acknowledged, and the session tells neither too much nor too little afterwards", async () => {
+  test("[v4 4.8.0-2] a full disk: nothing is acknowledged, and the session tells neither too much nor too little afterwards", async () => {
     let node = await startTestNode();
     {
       await using client = await RawClient.connect(node.port, lasting(5, "s"));
@@ -397,4 +397,77 @@ test.each([4, 5] as const)("MQTT.js version %i: QoS 2, a lasting session over a 
   expect((await node.events("readings")).map(({ payload }) => payload)).toEqual(["1", "2", "3"]);
   await node.stop();
   rmSync(node.folder, { recursive: true });
+});
+
+describe("more statements", () => {
+  test.each([4, 5] as const)(
+    "[v4 4.6.0-3, 4.6.0-4] [v5 4.6.0-3, 4.6.0-4] version %i: PUBREC and PUBREL in the order of what they answer",
+    async (version) => {
+      await using node = await startTestNode();
+      await using client = await RawClient.connect(node.port, { clientId: "c", version });
+      for (const packetId of [3, 1, 2]) client.publish("raw/x", "x", { qos: 2, packetId });
+      await client.until(({ type, packetId }) => type === pubrec && packetId === 2);
+      expect(client.packets.filter(({ type }) => type === pubrec).map(({ packetId }) => packetId)).toEqual([3, 1, 2]);
+      await client.subscribe("raw/#", 2);
+      for (const packetId of [7, 8, 9]) client.publish("raw/x", "x", { qos: 2, packetId });
+      const ids = (await client.received(3)).map(({ packetId = 0 }) => packetId);
+      const shuffled = [ids[2], ids[0], ids[1]] as number[];
+      for (const packetId of shuffled) client.acknowledge(pubrec, packetId);
+      await client.until(({ type, packetId }) => type === pubrel && packetId === shuffled[2]);
+      expect(client.packets.filter(({ type }) => type === pubrel).map(({ packetId }) => packetId)).toEqual(shuffled);
+    },
+  );
+
+  test("[v5 4.3.3-9, 3.5.2-2] a refused QoS 2 message frees its identifier; no reason is told where it would not fit", async () => {
+    await using node = await startTestNode();
+    await using client = await RawClient.connect(node.port, { clientId: "c" });
+    client.publish("devices/x/commands/y", "refused", { qos: 2, packetId: 5 });
+    expect(await client.until(({ type }) => type === pubrec)).toMatchObject({ packetId: 5, reasonCode: 0x87 });
+    client.publish("raw/x", "new", { qos: 2, packetId: 5 });
+    await client.until(({ type, reasonCode }) => type === pubrec && reasonCode === 0);
+    expect((await node.events("raw")).map(({ payload }) => payload)).toEqual(["new"]);
+  });
+
+  test("[v5 4.3.3-7, 4.3.3-13, 4.3.2-3] what was sent once is completed although it has expired meanwhile", async () => {
+    let nowMs = Date.now();
+    await using node = await startTestNode({ nowMs: () => nowMs });
+    {
+      await using client = await RawClient.connect(node.port, lasting(5, "s"));
+      await client.subscribe("raw/#", 2);
+      await using publisher = await RawClient.connect(node.port, { clientId: "p" });
+      publisher.publish("raw/x", "x", { qos: 2, packetId: 1, properties: { messageExpirySeconds: 5 } });
+      await client.received(1);
+    }
+    nowMs += 10_000;
+    await using client = await RawClient.connect(node.port, lasting(5, "s"));
+    const [message] = await client.received(1);
+    expect(message).toMatchObject({ duplicate: true, packetId: 1, properties: { messageExpirySeconds: 0 } });
+    client.acknowledge(pubrec, 1);
+    await client.until(({ type }) => type === pubrel);
+  });
+
+  test("[v5 4.8.2-3, 4.8.2-4, 4.8.2-5] a shared QoS 2 message stays with the session that has it, at the QoS that was granted", async () => {
+    await using node = await startTestNode();
+    await using low = await RawClient.connect(node.port, { clientId: "low" });
+    await low.subscribe("$share/low/raw/#", 0);
+    {
+      await using one = await RawClient.connect(node.port, lasting(5, "one"));
+      await one.subscribe("$share/g/raw/#", 2);
+      await using publisher = await RawClient.connect(node.port, { clientId: "p" });
+      publisher.publish("raw/x", "first", { qos: 2, packetId: 1 });
+      await one.received(1);
+    }
+    expect(await low.received(1)).toMatchObject([{ qos: 0, payload: "first" }]);
+    await using two = await RawClient.connect(node.port, { clientId: "two" });
+    await two.subscribe("$share/g/raw/#", 2);
+    {
+      await using one = await RawClient.connect(node.port, lasting(5, "one"));
+      expect(await one.received(1)).toMatchObject([{ payload: "first", duplicate: true }]);
+    }
+    // Its session ends without the rest of the exchange.
+    await (await RawClient.connect(node.port, { clientId: "one", clean: true }))[Symbol.asyncDispose]();
+    await using publisher = await RawClient.connect(node.port, { clientId: "p" });
+    publisher.publish("raw/x", "second", { qos: 2, packetId: 1 });
+    expect((await two.received(1)).map(({ payload }) => payload)).toEqual(["second"]);
+  });
 });

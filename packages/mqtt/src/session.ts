@@ -6,6 +6,7 @@ import { decodeConnect, peekConnectProtocol, type Will } from "./connect.ts";
 import { checkConnect, keepAliveInForce, offerOf } from "./connect-rules.ts";
 import { decodeDisconnect, encodeDisconnect, encodePingresp } from "./disconnect.ts";
 import { MqttError, malformed, protocolError, reasonCodes } from "./errors.ts";
+import { InboundAliases } from "./inbound-aliases.ts";
 import type { Outbox } from "./outbox.ts";
 import { type ProtocolVersion, packetTypes, type RawPacket } from "./packet.ts";
 import { decodePublishProperties, type Properties, type PublishProperties } from "./properties.ts";
@@ -51,7 +52,7 @@ export class ServerSession<M = unknown> {
   #state: State = { name: "connecting", version: 0 };
   #session: SessionState<M> | undefined;
   #sessionExpirySeconds: number | undefined;
-  #aliases: Buffer[] | undefined;
+  #aliases: InboundAliases | undefined;
   #authPackets = 0;
   #unacknowledged = 0;
   #will: Will | undefined;
@@ -441,23 +442,14 @@ export class ServerSession<M = unknown> {
       }
       const { topicAlias: _alias, ...rest } = properties;
       this.publishProperties = rest;
-      return this.#resolveAlias(view, alias);
+      this.#aliases ??= new InboundAliases(this.#options.topicAliasMaximum ?? 32);
+      const code = this.#aliases.take(view, alias);
+      this.aliasedTopic = this.#aliases.topic;
+      return code;
     } catch (error) {
       if (error instanceof MqttError) return error.reasonCode;
       throw error;
     }
-  }
-
-  #resolveAlias(view: PublishView, alias: number): number {
-    if (alias > (this.#options.topicAliasMaximum ?? 32)) return reasonCodes.topicAliasInvalid;
-    this.#aliases ??= [];
-    if (view.topicStart === view.topicEnd) {
-      const topic = this.#aliases[alias];
-      // An alias without a topic that was never set on this connection (§3.3.2.3.4).
-      if (topic === undefined) return reasonCodes.topicAliasInvalid;
-      this.aliasedTopic = topic;
-    } else this.#aliases[alias] = Buffer.from(view.buffer.subarray(view.topicStart, view.topicEnd));
-    return 0;
   }
 
   #onDisconnect(version: ProtocolVersion, packet: RawPacket): readonly SessionAction[] {

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { addBackup } from "./commands/backup.ts";
 import { addDeadLetters } from "./commands/dead-letters.ts";
 import { addDev } from "./commands/dev.ts";
+import { addDoctor } from "./commands/doctor.ts";
 import { addInit } from "./commands/init.ts";
 import { addLog } from "./commands/log.ts";
 import { examples, type Output } from "./commands/options.ts";
@@ -50,6 +51,7 @@ function buildProgram(output: Output, asJson: boolean): Command {
     addDeadLetters,
     addLog,
     addBackup,
+    addDoctor,
   ])
     add(program, output);
   return program;

@@ -5,6 +5,7 @@
 export { type BackupInfo, backupDataFolder, restoreDataFolder } from "./backup.ts";
 export { startNode } from "./compose.ts";
 export type { Control, NodeStatus, QueryResult, SubmittedEvent, TaskStatus } from "./control.ts";
+export { type Diagnosis, examine } from "./doctor.ts";
 export type { AlertNotice, HeadraceNode, StartOptions } from "./node.ts";
 export { repairDataFolder } from "./repair.ts";
 export { type DataSurvey, verifyDataFolder } from "./verify.ts";

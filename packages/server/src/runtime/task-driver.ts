@@ -375,7 +375,12 @@ export class TaskDriver {
     const attempt = this.#starts;
     try {
       const folder = snapshotFolder(snapshots.folder, plan.name);
-      const { header, baseSequence } = await snapshots.compact({ folder, journalLogId: this.#journalId, toSequence });
+      const gaps = log
+        .gaps()
+        .filter(({ logId }) => logId === this.#journalId)
+        .map(({ fromSequence, toSequence: behind }) => [fromSequence, behind] as const);
+      const request = { folder, journalLogId: this.#journalId, toSequence, ...(gaps.length > 0 && { gaps }) };
+      const { header, baseSequence } = await snapshots.compact(request);
       if (attempt === this.#starts) {
         this.#snapshotBytes = header.fileBytes;
         this.#journalBytes -= taken;

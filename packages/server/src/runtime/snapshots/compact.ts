@@ -15,6 +15,8 @@ export interface CompactRequest {
   readonly journalLogId: number;
   /** Sequence of the last journal block to take in: the end of a durable commit. */
   readonly toSequence: number;
+  /** Runs `[from, to)` of the journal that are lost, with an operator's word that the task goes on without them. */
+  readonly gaps?: readonly (readonly [number, number])[];
 }
 export interface CompactResult {
   readonly header: SnapshotHeader;
@@ -26,7 +28,7 @@ const readBytes = 1024 * 1024;
 
 /** @throws HR_NOT_FOUND when no snapshot is sound and the journal does not reach back to the beginning */
 export const compactSnapshot = async (
-  { folder, journalLogId, toSequence }: CompactRequest,
+  { folder, journalLogId, toSequence, gaps = [] }: CompactRequest,
   journal: JournalReader,
 ): Promise<CompactResult> => {
   const store = new SnapshotStore(folder);
@@ -42,7 +44,7 @@ export const compactSnapshot = async (
     if (blocks.length === 0) throw new Error(`the journal ends at ${at}, ${toSequence} was asked for`);
     for (const block of blocks) {
       const header = readBlockHeader(block);
-      if (header.sequence !== at)
+      if (header.sequence !== at && !gaps.some(([from, to]) => from <= at && to === header.sequence))
         throw new Error(`the journal goes on with ${header.sequence} where ${at} was expected`);
       if (at > toSequence) break;
       compaction.add(block);

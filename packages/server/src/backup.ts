@@ -1,5 +1,5 @@
 /**
- * Backup and restore of a data folder by its files (ADR 0010). Order makes a backup consistent while the node writes: what follows the log
+ * Backup and restore of a data folder by its files (ADR 0011). Order makes a backup consistent while the node writes: what follows the log
  * (snapshots, lake) is copied before it, what the log refers to after it.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";

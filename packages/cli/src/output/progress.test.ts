@@ -7,7 +7,7 @@ afterEach(() => vi.useRealTimers());
 
 const shown = (options: { quiet?: boolean; isTerminal?: boolean }): string => {
   let text = "";
-  const bar = progressBar("verified", "bytes", { ...options, write: (more) => (text += more) });
+  const bar = progressBar("verified", "bytes", { ...options, write: (more) => void (text += more) });
   for (const done of [100, 5000, 10_000]) {
     vi.advanceTimersByTime(6000);
     bar.update(done, 10_000);

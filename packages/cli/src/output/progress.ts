@@ -21,7 +21,7 @@ export function progressBar(
   {
     quiet = false,
     isTerminal = process.stderr.isTTY === true,
-    write = (text: string) => void process.stderr.write(text),
+    write = (text: string): void => void process.stderr.write(text),
   } = {},
 ): ProgressBar {
   let lastMs = performance.now();

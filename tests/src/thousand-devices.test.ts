@@ -1,6 +1,6 @@
 /**
  * Goal: a thousand devices at once are no trouble.
- * Method: they connect in one go, send for eight seconds and leave; nothing may be refused, lost or left behind.
+ * Method: they connect in one go, send for some seconds and leave; nothing may be refused, lost or left behind.
  */
 import { expect, test } from "vitest";
 import { command, Running, temporaryFolder } from "./node-process.ts";
@@ -8,7 +8,7 @@ import { command, Running, temporaryFolder } from "./node-process.ts";
 test("a thousand devices connect at once, and everything they send is acknowledged and processed", async () => {
   using folder = temporaryFolder();
   const ports = ["--mqtt-port", "0", "--http-port", "0", "--data", folder.path];
-  const load = ["--fleet", "--devices", "1000", "--rate", "2", "--duration", "8s", "--json"];
+  const load = ["--fleet", "--devices", "1000", "--rate", "2", "--duration", "14s", "--json"];
   await using running = new Running(process.execPath, [...command, "start", "examples/factory", ...ports, ...load]);
   const { code, stdout, stderr } = await running.ended;
   expect(code, stderr).toBe(0);

@@ -96,7 +96,8 @@ describe("S4: a failed sync", () => {
     "S4: fdatasync fails once: nothing of that group or later is acknowledged, the process ends, nothing is synced again",
     longer,
     async () => {
-      const all = Array.from({ length: calls.get("fdatasync") ?? 0 }, (_, at) => at + 1);
+      // One sync for each group; how many idle markers come on top depends on the machine.
+      const all = Array.from({ length: (cycle.groups ?? 0) - 1 }, (_, at) => at + 1);
       using folder = temporaryFolder();
       const history = new LogHistory(dataIn(folder));
       const found: string[] = [];

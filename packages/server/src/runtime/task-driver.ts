@@ -16,7 +16,7 @@ import {
 import { HeadraceError } from "@headrace/sdk";
 import type { EmbeddedLog } from "../log/index.ts";
 import type { FromWorker, TaskStart } from "./messages.ts";
-import { chooseBase, type RecoveryBase, type Snapshots, snapshotFolder } from "./snapshots/index.ts";
+import { chooseBase, journalBatches, type RecoveryBase, type Snapshots, snapshotFolder } from "./snapshots/index.ts";
 
 /** Where the task runs: a worker thread or this one. */
 export interface TaskPort {
@@ -148,13 +148,15 @@ export class TaskDriver {
     this.#snapshotBytes = snapshot?.header.fileBytes ?? 0;
     this.#journalBytes = 0;
     if (snapshot) port.restore(snapshot.blocks);
-    for (let at = journalFrom; at < journalEnd; ) {
-      const blocks = await this.#options.log.read(journal, at, 4 * readBytes);
-      if (attempt !== this.#starts) return false;
-      const last = readBlockHeader(blocks[blocks.length - 1]);
-      at = last.sequence + last.recordCount;
-      for (const block of blocks) this.#journalBytes += block.byteLength;
-      port.restore(blocks.map((block) => block.slice()));
+    try {
+      for await (const blocks of journalBatches(this.plan.name, journal, journalFrom, journalEnd, this.#options.log)) {
+        if (attempt !== this.#starts) return false;
+        for (const block of blocks) this.#journalBytes += block.byteLength;
+        port.restore(blocks.map((block) => block.slice()));
+      }
+    } catch (error) {
+      this.#stopFor(error);
+      throw error;
     }
     return true;
   }
@@ -168,18 +170,24 @@ export class TaskDriver {
         process.emitWarning(`snapshot ${path} is damaged and passed over: ${reason}`);
       return base;
     } catch (error) {
-      if (!(error instanceof HeadraceError) || !isStorageFailure(error)) throw error;
-      this.state = "failed";
-      this.failure = error;
-      // What it has not read stays until somebody has seen to it.
-      for (const logId of this.#inputIds)
-        for (const { writer, startSequence } of log.channels(logId))
-          log.hold(plan.name, { logId, writer }, startSequence);
-      // A log that went backwards is nothing that a node goes on with; a damaged snapshot is.
-      if (error.code === "HR_SNAPSHOT_MISMATCH") this.#begun.reject(error);
-      else this.#begun.resolve();
+      this.#stopFor(error);
       throw error;
     }
+  }
+
+  /** Stops the task for good when what it stored is damaged; any other error is for the caller. */
+  #stopFor(error: unknown): void {
+    if (!(error instanceof HeadraceError) || !isStorageFailure(error)) return;
+    const { log, plan } = this.#options;
+    this.state = "failed";
+    this.failure = error;
+    // What it has not read stays until somebody has seen to it.
+    for (const logId of this.#inputIds)
+      for (const { writer, startSequence } of log.channels(logId))
+        log.hold(plan.name, { logId, writer }, startSequence);
+    // A log that went backwards is nothing that a node goes on with; a damaged snapshot is.
+    if (error.code === "HR_SNAPSHOT_MISMATCH") this.#begun.reject(error);
+    else this.#begun.resolve();
   }
 
   /** Raises the epoch of an output channel to the journal's, so that a zombie is refused there as well. */

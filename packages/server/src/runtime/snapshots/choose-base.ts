@@ -55,3 +55,37 @@ export const chooseBase = async (folder: string, task: string, journal: Channel,
     { data: { task, folder, journalStart: start } },
   );
 };
+
+const readBytes = 4 * 1024 * 1024;
+
+/**
+ * The journal from `fromSequence` to `endSequence`, in batches and without a gap.
+ * @throws HR_SNAPSHOT_CORRUPT when part of it is missing: what a repair gave up cannot be left out of a state
+ */
+export async function* journalBatches(
+  task: string,
+  journal: Channel,
+  fromSequence: number,
+  endSequence: number,
+  log: Pick<Log, "read">,
+): AsyncGenerator<Uint8Array[]> {
+  for (let at = fromSequence; at < endSequence; ) {
+    const blocks = await log.read(journal, at, readBytes);
+    const from = at;
+    for (const block of blocks) {
+      const { sequence, recordCount } = readBlockHeader(block);
+      if (sequence !== at) break;
+      at += recordCount;
+    }
+    const last = blocks.at(-1);
+    const end = last && readBlockHeader(last);
+    if (!end || end.sequence + end.recordCount !== at || at === from) {
+      throw new HeadraceError(
+        "HR_SNAPSHOT_CORRUPT",
+        `task ${task}: commit ${at} of its journal is missing, and no snapshot holds it`,
+        { data: { task, sequence: at, journalEnd: endSequence } },
+      );
+    }
+    yield blocks;
+  }
+}

@@ -1,3 +1,3 @@
-export { chooseBase, type RecoveryBase } from "./choose-base.ts";
+export { chooseBase, journalBatches, type RecoveryBase } from "./choose-base.ts";
 export { Snapshots, type SnapshotTrigger } from "./snapshots.ts";
 export { snapshotFolder } from "./store.ts";

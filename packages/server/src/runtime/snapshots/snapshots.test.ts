@@ -10,7 +10,7 @@ import { MemoryLog } from "@headrace/testkit";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { checksum, EmbeddedLog } from "../../log/index.ts";
 import { blockText } from "../block-text.ts";
-import { chooseBase } from "./choose-base.ts";
+import { chooseBase, journalBatches } from "./choose-base.ts";
 import { compactSnapshot } from "./compact.ts";
 import { Snapshots } from "./snapshots.ts";
 import { SnapshotStore } from "./store.ts";
@@ -238,6 +238,26 @@ test("S15 what a crash leaves at each step of writing is the old or the new snap
   await run.snapshot();
   expect(existsSync(temporary)).toBe(false);
   expect(readdirSync(folder)).toHaveLength(2);
+});
+
+test("S14 a journal with a gap behind the snapshot stops the task: nothing is left out of a state", async () => {
+  const run = new Journal();
+  run.commits(8);
+  const without = (missing: number) => ({
+    read: async (_channel: unknown, from: number) =>
+      run.log.readNow(journal, from, 700).filter((_block, index) => from + index !== missing),
+  });
+  const count = async (log: ReturnType<typeof without>): Promise<number> => {
+    let blocks = 0;
+    for await (const batch of journalBatches("f/0", journal, 0, 8, log)) blocks += batch.length;
+    return blocks;
+  };
+  expect(await count(without(99))).toBe(8);
+  for (let missing = 0; missing < 8; missing++) {
+    await expect(count(without(missing))).rejects.toEqual(
+      refusedWith("HR_SNAPSHOT_CORRUPT", new RegExp(`commit ${missing} of its journal is missing`)),
+    );
+  }
 });
 
 test("S16 a journal that ends before the snapshot is refused, also when an older snapshot would fit", async () => {

@@ -6,14 +6,14 @@ beforeEach(() => vi.useFakeTimers({ toFake: ["performance"] }));
 afterEach(() => vi.useRealTimers());
 
 const shown = (options: { quiet?: boolean; isTerminal?: boolean }): string => {
-  let text = "";
-  const bar = progressBar("verified", "bytes", { ...options, write: (more) => void (text += more) });
+  const written: string[] = [];
+  const bar = progressBar("verified", "bytes", { ...options, write: (text) => void written.push(text) });
   for (const done of [100, 5000, 10_000]) {
     vi.advanceTimersByTime(6000);
     bar.update(done, 10_000);
   }
   bar.end();
-  return text;
+  return written.join("");
 };
 
 test("in a pipe it prints whole lines", () => {

@@ -149,7 +149,8 @@ export class TaskDriver {
     this.#journalBytes = 0;
     if (snapshot) port.restore(snapshot.blocks);
     try {
-      for await (const blocks of journalBatches(this.plan.name, journal, journalFrom, journalEnd, this.#options.log)) {
+      const { log, plan } = this.#options;
+      for await (const blocks of journalBatches(plan.name, journal, journalFrom, journalEnd, log, this.#journalGaps)) {
         if (attempt !== this.#starts) return false;
         for (const block of blocks) this.#journalBytes += block.byteLength;
         port.restore(blocks.map((block) => block.slice()));
@@ -376,6 +377,14 @@ export class TaskDriver {
     });
   }
 
+  /** Commits that are lost, and that an operator has agreed to go on without. */
+  get #journalGaps(): (readonly [number, number])[] {
+    return this.#options.log
+      .gaps()
+      .filter(({ logId }) => logId === this.#journalId)
+      .map(({ fromSequence, toSequence }) => [fromSequence, toSequence] as const);
+  }
+
   async #compact(toSequence: number): Promise<void> {
     const { log, plan, snapshots } = this.#options;
     const taken = this.#journalBytes;
@@ -383,10 +392,7 @@ export class TaskDriver {
     const attempt = this.#starts;
     try {
       const folder = snapshotFolder(snapshots.folder, plan.name);
-      const gaps = log
-        .gaps()
-        .filter(({ logId }) => logId === this.#journalId)
-        .map(({ fromSequence, toSequence: behind }) => [fromSequence, behind] as const);
+      const gaps = this.#journalGaps;
       const request = { folder, journalLogId: this.#journalId, toSequence, ...(gaps.length > 0 && { gaps }) };
       const { header, baseSequence } = await snapshots.compact(request);
       if (attempt === this.#starts) {

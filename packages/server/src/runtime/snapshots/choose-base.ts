@@ -60,7 +60,8 @@ const readBytes = 4 * 1024 * 1024;
 
 /**
  * The journal from `fromSequence` to `endSequence`, in batches and without a gap.
- * @throws HR_SNAPSHOT_CORRUPT when part of it is missing: what a repair gave up cannot be left out of a state
+ * @param gaps runs `[from, to)` that are lost, with an operator's word that the task goes on without them
+ * @throws HR_SNAPSHOT_CORRUPT when any other part is missing: nothing is left out of a state silently
  */
 export async function* journalBatches(
   task: string,
@@ -68,14 +69,15 @@ export async function* journalBatches(
   fromSequence: number,
   endSequence: number,
   log: Pick<Log, "read">,
+  gaps: readonly (readonly [number, number])[] = [],
 ): AsyncGenerator<Uint8Array[]> {
   for (let at = fromSequence; at < endSequence; ) {
     const blocks = await log.read(journal, at, readBytes);
     const from = at;
     for (const block of blocks) {
       const { sequence, recordCount } = readBlockHeader(block);
-      if (sequence !== at) break;
-      at += recordCount;
+      if (sequence !== at && !gaps.some(([lost, behind]) => lost <= at && behind === sequence)) break;
+      at = sequence + recordCount;
     }
     const last = blocks.at(-1);
     const end = last && readBlockHeader(last);

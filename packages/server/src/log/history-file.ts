@@ -147,5 +147,6 @@ export const readHistoryBlock = (
 ): Uint8Array => {
   const stored = readExactly(descriptor, entry.offset, entry.storedBytes, path);
   if (checksum(stored) !== entry.crc) throw corrupt(`${path} is damaged at byte ${entry.offset}`);
-  return zstdDecompressSync(stored);
+  // A plain array with a buffer of its own: readers hand blocks to other threads, and what comes from Node's pool cannot be moved.
+  return new Uint8Array(zstdDecompressSync(stored));
 };

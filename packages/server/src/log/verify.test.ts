@@ -111,6 +111,20 @@ test("a sound log has no findings, whatever its files", async () => {
   }
 });
 
+test("blocks have buffers of their own, from segments and from history: they are moved to other threads", async () => {
+  const { folder, logId } = await stopped(true);
+  const log = await openIn(folder);
+  for (let at = 0; at < 120; ) {
+    for (const block of await log.read({ logId, writer: 0 }, at, 4096)) {
+      const header = readBlockHeader(block);
+      at = header.sequence + header.recordCount;
+      expect(block.slice().buffer).not.toBe(block.buffer);
+      expect(structuredClone(block, { transfer: [block.buffer as ArrayBuffer] }).byteLength).toBe(header.byteLength);
+    }
+  }
+  await log.close();
+});
+
 test("progress reaches the whole, and nothing is changed", async () => {
   const { folder } = await stopped(true);
   const before = readdirSync(folder, { recursive: true }).sort();

@@ -22,6 +22,7 @@ const { values, positionals } = parseArgs({
 const say = (text: string): void => {
   process.stderr.write(`${text}\n`);
 };
+const limitMs = 1_800_000;
 const started = performance.now();
 const idTest = /(?:test|describe)[^"`]*["`](?:[SP]\d+(?:, )?)+: /;
 
@@ -48,7 +49,7 @@ async function faults(
   if (!canMount)
     say("This process may not mount: power cuts of a real file system (S2, S3) and full disks (S5) are not tried.");
   const variables = { HEADRACE_FAULTS: process.env.HEADRACE_FAULTS ?? "full", HEADRACE_FAULTS_SEED: `${seed}` };
-  const result = await runTests(files, new RegExp(`\\b(${wanted})\\b[^:]*: `), variables, "all");
+  const result = await runTests(files, new RegExp(`\\b(${wanted})\\b[^:]*: `), variables, "all", limitMs);
   const failures = [...result.failures, ...result.broken];
   return { passed: result.passed, failed: result.failed + result.broken.length, failures };
 }

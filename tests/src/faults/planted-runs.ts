@@ -23,11 +23,13 @@ export const finders: Readonly<Record<string, Finder>> = {
   "timer-fires-twice": { file: "packages/engine/src/task/timers-due.test.ts", test: /P15: / },
 };
 
+const limitMs = 240_000;
+
 /** Undefined when the bug is found; otherwise what happened instead. */
 export async function missed(bug: string): Promise<string | undefined> {
   const finder = finders[bug];
   if (!finder) return `nothing is named that finds ${bug}`;
-  const result: RunResult = await runTests([finder.file], finder.test, { HEADRACE_PLANTED: bug }, "nothing");
+  const result: RunResult = await runTests([finder.file], finder.test, { HEADRACE_PLANTED: bug }, "nothing", limitMs);
   if (result.broken.length > 0) return `with ${bug} a test file does not load: ${result.broken.join("; ")}`;
   if (result.failed > 0) return undefined;
   return `${bug} was not found: ${result.passed} tests of ${finder.file} that match ${finder.test} passed`;

@@ -25,12 +25,13 @@ interface Report {
   }[];
 }
 
-/** Runs tests whose full name matches, in a process of its own. */
+/** Runs tests whose full name matches, in a process of its own; a run that does not end within `limitMs` has failed. */
 export async function runTests(
   files: readonly string[],
   name: RegExp,
   variables: Readonly<Record<string, string>>,
   show: "all" | "nothing",
+  limitMs: number,
 ): Promise<RunResult> {
   const folder = mkdtempSync(join(tmpdir(), "headrace-faults-"));
   const report = join(folder, "report.json");
@@ -42,11 +43,20 @@ export async function runTests(
       cwd: repository,
       env: { ...environment, ...variables },
       stdio: ["ignore", show === "all" ? 2 : "ignore", show === "all" ? 2 : "ignore"],
+      // A group of its own: vitest's forks end with it.
+      detached: true,
     });
+    let isLate = false;
+    const limit = setTimeout(() => {
+      isLate = true;
+      process.kill(-child.pid!, "SIGKILL");
+    }, limitMs);
     await new Promise((resolve, reject) => {
       child.once("error", reject);
       child.once("close", resolve);
     });
+    clearTimeout(limit);
+    if (isLate) return { passed: 0, failed: 1, failures: [`no end within ${limitMs / 1000} s`], broken: [] };
     const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(report, "utf8")) as Report;
     const tests = testResults.flatMap(({ assertionResults }) => assertionResults);
     return {

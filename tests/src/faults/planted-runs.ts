@@ -18,7 +18,7 @@ export const finders: Readonly<Record<string, Finder>> = {
   "checkpoint-before-outbox": kills,
   "drop-on-takeover": kills,
   "retained-skips-acl": { file: "packages/server/src/gateway", test: /P9: / },
-  "dedupe-only-in-memory": kills,
+  "dedupe-only-in-memory": { file: "packages/server/src/gateway/gateway.test.ts", test: /survive a crash/ },
   "offset-off-by-one": kills,
   "timer-fires-twice": { file: "packages/engine/src/task/timers-due.test.ts", test: /P15: / },
 };

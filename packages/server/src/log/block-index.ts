@@ -27,6 +27,11 @@ export class BlockIndex {
     return [...this.#logs.values()].flatMap((log) => [...log.values()]);
   }
 
+  /** Memory that the whole index takes. */
+  get byteLength(): number {
+    return this.all().reduce((bytes, channel) => bytes + channel.byteLength, 0);
+  }
+
   add(segment: number, offset: number, header: BlockHeader): void {
     this.channel(header).add(segment, offset, header);
   }

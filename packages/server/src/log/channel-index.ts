@@ -1,27 +1,43 @@
-/** Where the blocks of each channel stand: in write-ahead segments (every block) and in history files (every merged block). */
+/**
+ * Where the blocks of each channel stand: in write-ahead segments every block, packed; of a history file only from where to where it goes. Which blocks
+ * a history file has is in its footer, read when it is asked for: memory grows with files and with what is not yet rewritten, never with what is kept.
+ */
 import type { BlockHeader, Channel } from "@headrace/engine";
+import type { HistoryEntry, HistoryFooter } from "./history-file.ts";
+import { type BlockPlace, firstIndex, PackedPlaces } from "./places.ts";
 
-/** One block's place. `file` is a segment number or the name of a history file. */
-export interface BlockPlace {
-  readonly sequence: number;
-  readonly recordCount: number;
-  readonly offset: number;
-  readonly byteLength: number;
+export interface SegmentRun {
+  readonly kind: "segment";
+  readonly number: number;
+  readonly places: PackedPlaces;
 }
 
-/** The blocks of one channel in one segment or history file, ascending by sequence. */
-export interface Run {
-  readonly source:
-    | { readonly kind: "segment"; readonly number: number }
-    | { readonly kind: "history"; readonly path: string };
-  readonly places: BlockPlace[];
+/** Consecutive entries of one writer in a history file. */
+export interface HistoryRun {
+  readonly kind: "history";
+  readonly path: string;
+  /** Of the first record. */
+  readonly firstSequence: number;
+  /** Behind the last record. */
+  readonly endSequence: number;
+  /** Indexes of the first entry in the footer, and behind the last. */
+  readonly fromEntry: number;
+  readonly toEntry: number;
 }
+
+/** A block that was found. */
+export type Found =
+  | { readonly kind: "segment"; readonly number: number; readonly place: BlockPlace }
+  | { readonly kind: "history"; readonly path: string; readonly entry: HistoryEntry };
+
+/** What an object with some fields takes in memory, roughly: for the bound. */
+const runBytes = 160;
 
 export class ChannelIndex {
   readonly channel: Channel;
   epoch = 0;
   endSequence = 0;
-  #runs: Run[] = [];
+  #runs: (SegmentRun | HistoryRun)[] = [];
 
   constructor(channel: Channel) {
     this.channel = channel;
@@ -29,69 +45,84 @@ export class ChannelIndex {
 
   /** Sequence of the oldest record that can be read. */
   get startSequence(): number {
-    return this.#runs[0]?.places[0]?.sequence ?? this.endSequence;
+    const [run] = this.#runs;
+    return run ? firstOf(run) : this.endSequence;
+  }
+
+  /** Memory that the index of this channel takes. */
+  get byteLength(): number {
+    return this.#runs.reduce(
+      (bytes, run) => bytes + runBytes + (run.kind === "segment" ? run.places.byteLength : 0),
+      runBytes,
+    );
   }
 
   /** Adds a block that has just become durable in a segment. */
-  add(segment: number, offset: number, header: BlockHeader): void {
-    let run = this.#runs.at(-1);
-    if (run?.source.kind !== "segment" || run.source.number !== segment) {
-      run = { source: { kind: "segment", number: segment }, places: [] };
-      this.#runs.push(run);
+  add(segment: number, offset: number, { sequence, recordCount, byteLength, epoch }: BlockHeader): void {
+    const run = this.#runs.at(-1);
+    const isOpen = run?.kind === "segment" && run.number === segment;
+    if (!isOpen || !run.places.add(sequence, recordCount, offset, byteLength)) {
+      const places = new PackedPlaces(sequence);
+      places.add(sequence, recordCount, offset, byteLength);
+      this.#runs.push({ kind: "segment", number: segment, places });
     }
-    run.places.push({
-      sequence: header.sequence,
-      recordCount: header.recordCount,
-      offset,
-      byteLength: header.byteLength,
-    });
-    this.endSequence = header.sequence + header.recordCount;
-    if (header.epoch > this.epoch) this.epoch = header.epoch;
+    this.endSequence = sequence + recordCount;
+    if (epoch > this.epoch) this.epoch = epoch;
   }
 
-  /** Puts a history run where its segment's run stood. */
-  replaceSegment(segment: number, run: Run | undefined): void {
-    const at = this.#runs.findIndex(
-      (candidate) => candidate.source.kind === "segment" && candidate.source.number === segment,
-    );
-    if (at >= 0) this.#runs.splice(at, 1, ...(run ? [run] : []));
+  /** Puts history runs where a segment's stood. */
+  replaceSegment(segment: number, runs: readonly HistoryRun[]): void {
+    const isReplaced = (run: SegmentRun | HistoryRun): boolean => run.kind === "segment" && run.number === segment;
+    const at = this.#runs.findIndex(isReplaced);
+    if (at < 0) return;
+    const behind = this.#runs.slice(at).filter((run) => !isReplaced(run));
+    this.#runs.splice(at, this.#runs.length - at, ...runs, ...behind);
   }
   /** Adds a history run at the start, before any segment is read. */
-  addHistory(run: Run): void {
+  addHistory(run: HistoryRun): void {
     this.#runs.push(run);
-    const last = run.places.at(-1);
-    if (last) this.endSequence = Math.max(this.endSequence, last.sequence + last.recordCount);
+    this.endSequence = Math.max(this.endSequence, run.endSequence);
   }
-  dropHistory(path: string): void {
-    this.#runs = this.#runs.filter((run) => run.source.kind !== "history" || run.source.path !== path);
+  dropHistory(paths: ReadonlySet<string>): void {
+    this.#runs = this.#runs.filter((run) => run.kind !== "history" || !paths.has(run.path));
   }
 
-  /** The places from the block that holds `fromSequence`, oldest first, until `maxBytes` are reached. */
-  find(fromSequence: number, maxBytes: number): { source: Run["source"]; place: BlockPlace }[] {
-    const found: { source: Run["source"]; place: BlockPlace }[] = [];
+  /** The blocks from the one that holds `fromSequence`, oldest first, until `maxBytes` are reached; one at least. */
+  find(fromSequence: number, maxBytes: number, footerOf: (path: string) => HistoryFooter): Found[] {
+    const found: Found[] = [];
     let bytes = 0;
-    for (const run of this.#runs) {
-      const last = run.places.at(-1);
-      if (!last || last.sequence + last.recordCount <= fromSequence) continue;
-      for (let at = firstAtOrAfter(run.places, fromSequence); at < run.places.length; at++) {
-        const place = run.places[at];
-        if (found.length > 0 && bytes + place.byteLength > maxBytes) return found;
-        found.push({ source: run.source, place });
-        bytes += place.byteLength;
+    const runs = this.#runs;
+    for (let at = firstIndex(runs.length, (index) => endOf(runs[index]) > fromSequence); at < runs.length; at++) {
+      const run = runs[at];
+      for (const one of run.kind === "segment"
+        ? inSegment(run, fromSequence)
+        : inHistory(run, fromSequence, footerOf)) {
+        const length = one.kind === "segment" ? one.place.byteLength : one.entry.rawBytes;
+        if (found.length > 0 && bytes + length > maxBytes) return found;
+        found.push(one);
+        bytes += length;
       }
     }
     return found;
   }
 }
 
-/** Index of the first place whose records reach `sequence`. */
-const firstAtOrAfter = (places: readonly BlockPlace[], sequence: number): number => {
-  let low = 0;
-  let high = places.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (places[middle].sequence + places[middle].recordCount <= sequence) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-};
+const firstOf = (run: SegmentRun | HistoryRun): number =>
+  run.kind === "segment" ? run.places.firstSequence : run.firstSequence;
+const endOf = (run: SegmentRun | HistoryRun): number =>
+  run.kind === "segment" ? run.places.endSequence : run.endSequence;
+
+function* inSegment({ number, places }: SegmentRun, fromSequence: number): Generator<Found> {
+  for (let at = places.indexOf(fromSequence); at < places.count; at++)
+    yield { kind: "segment", number, place: places.at(at) };
+}
+
+function* inHistory(
+  { path, fromEntry, toEntry }: HistoryRun,
+  fromSequence: number,
+  footerOf: (path: string) => HistoryFooter,
+): Generator<Found> {
+  const footer = footerOf(path);
+  const skipped = firstIndex(toEntry - fromEntry, (index) => footer.endSequence(fromEntry + index) > fromSequence);
+  for (let at = fromEntry + skipped; at < toEntry; at++) yield { kind: "history", path, entry: footer.entry(at) };
+}

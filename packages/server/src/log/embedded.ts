@@ -374,8 +374,15 @@ export class EmbeddedLog implements Log {
     }
   }
 
-  /** Sync durations (ms, sorted), number of syncs, and bytes that wait in the write-ahead log. */
-  metrics(): { syncs: number; syncMsP50: number; syncMsP99: number; walBytes: number; historyBytes: number } {
+  /** Sync durations (ms), number of syncs, bytes on disk in segments and in history, and memory of the index of all blocks. */
+  metrics(): {
+    syncs: number;
+    syncMsP50: number;
+    syncMsP99: number;
+    walBytes: number;
+    historyBytes: number;
+    indexBytes: number;
+  } {
     const sorted = this.#wal.syncMs.slice(0, Math.min(this.#wal.syncs, 1024)).sort();
     const at = (share: number): number => sorted[Math.floor(sorted.length * share)] ?? 0;
     return {
@@ -384,6 +391,7 @@ export class EmbeddedLog implements Log {
       syncMsP99: at(0.99),
       walBytes: this.#history.walBytes(this.#wal.end),
       historyBytes: this.#history.historyBytes,
+      indexBytes: this.#index.byteLength + this.#history.footerBytes,
     };
   }
 

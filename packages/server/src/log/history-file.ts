@@ -100,8 +100,51 @@ const readExactly = (descriptor: number, offset: number, byteLength: number, pat
   return bytes;
 };
 
-/** Reads the index of a history file. @throws HR_BLOCK_CORRUPT naming the file */
-export const readHistoryIndex = (path: string, logId: number): HistoryEntry[] => {
+/** The footer of a history file as it is stored; entries are decoded one by one. */
+export class HistoryFooter {
+  readonly count: number;
+  readonly #view: DataView;
+
+  constructor(bytes: Uint8Array) {
+    this.count = bytes.byteLength / entryBytes;
+    this.#view = viewOf(bytes);
+  }
+
+  get byteLength(): number {
+    return this.#view.byteLength;
+  }
+  /** Sequence behind the last record of an entry. */
+  endSequence(index: number): number {
+    return getUint53(this.#view, index * entryBytes + 8) + this.#view.getUint32(index * entryBytes + 16, true);
+  }
+  entry(index: number): HistoryEntry {
+    const view = this.#view;
+    const at = index * entryBytes;
+    return {
+      writer: view.getUint32(at, true),
+      epoch: view.getUint32(at + 4, true),
+      sequence: getUint53(view, at + 8),
+      recordCount: view.getUint32(at + 16, true),
+      storedBytes: view.getUint32(at + 20, true),
+      offset: getUint53(view, at + 24),
+      rawBytes: view.getUint32(at + 32, true),
+      crc: view.getUint32(at + 36, true),
+      earliestMs: getUint53(view, at + 40),
+      latestMs: getUint53(view, at + 48),
+    };
+  }
+  *entries(): Generator<HistoryEntry> {
+    for (let index = 0; index < this.count; index++) yield this.entry(index);
+  }
+}
+
+/** All entries of a history file. @throws HR_BLOCK_CORRUPT naming the file */
+export const readHistoryIndex = (path: string, logId: number): HistoryEntry[] => [
+  ...readHistoryFooter(path, logId).entries(),
+];
+
+/** Reads and checks the footer of a history file. @throws HR_BLOCK_CORRUPT naming the file */
+export const readHistoryFooter = (path: string, logId: number): HistoryFooter => {
   if (!existsSync(path)) throw corrupt(`${path} is missing`);
   const descriptor = openSync(path, "r");
   try {
@@ -118,22 +161,7 @@ export const readHistoryIndex = (path: string, logId: number): HistoryEntry[] =>
     const footer = readExactly(descriptor, start, count * entryBytes, path);
     if (checksum(footer) !== trailer.getUint32(12, true))
       throw corrupt(`${path} has a damaged footer at byte ${start}`);
-    const view = viewOf(footer);
-    return Array.from({ length: count }, (_, index) => {
-      const at = index * entryBytes;
-      return {
-        writer: view.getUint32(at, true),
-        epoch: view.getUint32(at + 4, true),
-        sequence: getUint53(view, at + 8),
-        recordCount: view.getUint32(at + 16, true),
-        storedBytes: view.getUint32(at + 20, true),
-        offset: getUint53(view, at + 24),
-        rawBytes: view.getUint32(at + 32, true),
-        crc: view.getUint32(at + 36, true),
-        earliestMs: getUint53(view, at + 40),
-        latestMs: getUint53(view, at + 48),
-      };
-    });
+    return new HistoryFooter(footer);
   } finally {
     closeSync(descriptor);
   }

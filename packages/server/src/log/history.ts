@@ -6,12 +6,13 @@ import { type Channel, corrupt, readBlockHeader, verifyBlock } from "@headrace/e
 import { HeadraceError } from "@headrace/sdk";
 import { openRpc, type Rpc } from "../threads/index.ts";
 import type { BlockIndex } from "./block-index.ts";
-import type { BlockPlace, ChannelIndex, Run } from "./channel-index.ts";
+import type { ChannelIndex, Found } from "./channel-index.ts";
 import { checksum } from "./checksum.ts";
-import { type HistoryEntry, readHistoryBlock, readHistoryIndex } from "./history-file.ts";
+import { type HistoryFooter, readHistoryBlock, readHistoryFooter } from "./history-file.ts";
 import { cutManifest, type Gap, readManifest } from "./history-manifest.ts";
+import { type HistorySummary, summaryOf } from "./history-summary.ts";
+import { Recent } from "./recent.ts";
 import type { Recovered } from "./recovery.ts";
-import type { HistoryFile } from "./rewrite.ts";
 import { segmentFile } from "./segment.ts";
 import type { WalEnd } from "./wal.ts";
 
@@ -38,16 +39,17 @@ interface FileState {
   readonly ends: Map<number, number>;
 }
 
-interface HistoryPlace extends BlockPlace {
-  readonly entry: HistoryEntry;
-}
-
 const retentionIntervalMs = 10_000;
+/** Files that are kept open for readers; more would take the descriptors that connections need. */
+const openFilesMax = 64;
+/** Footers that are kept for readers: a scan needs one at a time, and each of some parallel scans one of its own. */
+const footerBytesMax = 8 * 1024 * 1024;
 const key = (channel: Channel): string => `${channel.logId}/${channel.writer}`;
 
 export class History {
   readonly #options: HistoryOptions;
-  readonly #descriptors = new Map<string, number>();
+  readonly #descriptors = new Recent<number>(openFilesMax, () => 1, closeSync);
+  readonly #footers = new Recent<HistoryFooter>(footerBytesMax, ({ byteLength }) => byteLength);
   readonly #files = new Map<string, FileState>();
   readonly #trims = new Map<string, { channel: Channel; before: number }>();
   readonly #retention = new Map<number, Retention>();
@@ -75,20 +77,21 @@ export class History {
     const paths = [...manifest.files.keys()].sort((a, b) => a.localeCompare(b));
     for (const path of paths) {
       const { logId } = manifest.files.get(path) as { logId: number };
-      const entries = readHistoryIndex(join(historyFolder, path), logId);
-      this.#addFile(path, logId, entries, (run, writer) => {
-        const channel = index.channel({ logId, writer });
-        const [{ sequence }] = run.places;
-        if (sequence < channel.endSequence)
+      const footer = readHistoryFooter(join(historyFolder, path), logId);
+      const summary = summaryOf(path, logId, footer.entries());
+      this.#addFile(summary);
+      for (const run of summary.runs) {
+        const channel = index.channel({ logId, writer: run.writer });
+        if (run.firstSequence < channel.endSequence)
           throw corrupt(
-            `${join(historyFolder, path)} begins at sequence ${sequence} of log ${logId}, which ends at ${channel.endSequence}`,
+            `${join(historyFolder, path)} begins at sequence ${run.firstSequence} of log ${logId}, which ends at ${channel.endSequence}`,
           );
         channel.addHistory(run);
-        for (const entry of entries) if (entry.writer === writer) channel.epoch = Math.max(channel.epoch, entry.epoch);
-      });
-      if (logId === 0)
-        for (const entry of entries)
-          visitControl(readHistoryBlock(this.#descriptor(join(historyFolder, path)), join(historyFolder, path), entry));
+        channel.epoch = Math.max(channel.epoch, run.epoch);
+      }
+      if (logId !== 0) continue;
+      for (const entry of footer.entries())
+        visitControl(readHistoryBlock(this.#descriptor(join(historyFolder, path)), join(historyFolder, path), entry));
     }
     for (const [logId, writer, epoch, endSequence] of manifest.ends) {
       const channel = index.channel({ logId, writer });
@@ -115,33 +118,10 @@ export class History {
     }
   }
 
-  /** Adds a file to the books; `place` puts its runs into the index. */
-  #addFile(
-    path: string,
-    logId: number,
-    entries: readonly HistoryEntry[],
-    place: (run: Run, writer: number) => void,
-  ): void {
-    const writers = new Map<number, HistoryPlace[]>();
-    const ends = new Map<number, number>();
-    let latestMs = 0;
-    let byteLength = 0;
-    for (const entry of entries) {
-      const places = writers.get(entry.writer) ?? [];
-      writers.set(entry.writer, places);
-      places.push({
-        sequence: entry.sequence,
-        recordCount: entry.recordCount,
-        offset: entry.offset,
-        byteLength: entry.rawBytes,
-        entry,
-      });
-      ends.set(entry.writer, entry.sequence + entry.recordCount);
-      latestMs = Math.max(latestMs, entry.latestMs);
-      byteLength += entry.storedBytes;
-    }
+  /** Adds a file to the books of retention. */
+  #addFile({ path, logId, byteLength, latestMs, runs }: HistorySummary): void {
+    const ends = new Map(runs.map(({ writer, endSequence }) => [writer, endSequence]));
     this.#files.set(path, { logId, byteLength, latestMs, ends });
-    for (const [writer, places] of writers) place({ source: { kind: "history", path }, places }, writer);
   }
 
   /** Everything that the log needs is there: what is left of unfinished steps goes, and the background work begins. */
@@ -188,7 +168,7 @@ export class History {
         const trims = [...this.#trims.values()].map(({ channel, before }) => [channel.logId, channel.writer, before]);
         const { walFolder, historyFolder } = this.#options;
         this.#compression = this.#rpc.call("rewrite", [{ walFolder, historyFolder, segment, trims }]);
-        const files = (await this.#compression) as HistoryFile[];
+        const files = (await this.#compression) as HistorySummary[];
         this.#rewriting.shift();
         this.#replaceSegment(segment, files);
         await this.#rpc.call("removeSegment", [walFolder, segment]);
@@ -211,55 +191,47 @@ export class History {
     return true;
   }
 
-  #replaceSegment(segment: number, files: readonly HistoryFile[]): void {
-    const runs = new Map<string, Run>();
-    for (const file of files) {
-      this.#addFile(file.path, file.logId, file.entries, (run, writer) =>
-        runs.set(key({ logId: file.logId, writer }), run),
-      );
+  #replaceSegment(segment: number, files: readonly HistorySummary[]): void {
+    for (const file of files) this.#addFile(file);
+    for (const channel of this.#options.index.all()) {
+      const { logId, writer } = channel.channel;
+      const file = files.find((candidate) => candidate.logId === logId);
+      channel.replaceSegment(segment, file?.runs.filter((run) => run.writer === writer) ?? []);
     }
-    for (const channel of this.#options.index.all()) channel.replaceSegment(segment, runs.get(key(channel.channel)));
-    const path = segmentFile(this.#options.walFolder, segment);
-    const descriptor = this.#descriptors.get(path);
-    if (descriptor !== undefined) closeSync(descriptor);
-    this.#descriptors.delete(path);
+    this.#descriptors.delete(segmentFile(this.#options.walFolder, segment));
   }
 
   #descriptor(path: string): number {
-    let descriptor = this.#descriptors.get(path);
-    if (descriptor === undefined) {
-      descriptor = openSync(path, "r");
-      this.#descriptors.set(path, descriptor);
-    }
-    return descriptor;
+    return this.#descriptors.get(path, () => openSync(path, "r"));
   }
 
   /** Reads blocks of a channel; every block is checked against its checksum. */
   read(channel: ChannelIndex, fromSequence: number, maxBytes: number): Uint8Array[] {
+    const { logId } = channel.channel;
     if (fromSequence < channel.startSequence) {
       throw new HeadraceError(
         "HR_NOT_FOUND",
-        `sequence ${fromSequence} of log ${channel.channel.logId} is no longer kept; the oldest is ${channel.startSequence}`,
+        `sequence ${fromSequence} of log ${logId} is no longer kept; the oldest is ${channel.startSequence}`,
       );
     }
-    return channel.find(fromSequence, maxBytes).map(({ source, place }) => {
-      if (source.kind === "history") {
-        const path = join(this.#options.historyFolder, source.path);
-        return readHistoryBlock(this.#descriptor(path), path, (place as HistoryPlace).entry);
-      }
-      const path = segmentFile(this.#options.walFolder, source.number);
-      const block = new Uint8Array(place.byteLength);
-      readSync(this.#descriptor(path), block, 0, block.byteLength, place.offset);
-      const header = readBlockHeader(block);
-      if (
-        !verifyBlock(block, header, checksum) ||
-        header.sequence !== place.sequence ||
-        header.logId !== channel.channel.logId
-      ) {
-        throw corrupt(`${path} is damaged at byte ${place.offset}`);
-      }
-      return block;
-    });
+    const footerOf = (path: string): HistoryFooter =>
+      this.#footers.get(path, () => readHistoryFooter(join(this.#options.historyFolder, path), logId));
+    return channel.find(fromSequence, maxBytes, footerOf).map((found) => this.#readBlock(logId, found));
+  }
+
+  #readBlock(logId: number, found: Found): Uint8Array {
+    if (found.kind === "history") {
+      const path = join(this.#options.historyFolder, found.path);
+      return readHistoryBlock(this.#descriptor(path), path, found.entry);
+    }
+    const { number, place } = found;
+    const path = segmentFile(this.#options.walFolder, number);
+    const block = new Uint8Array(place.byteLength);
+    readSync(this.#descriptor(path), block, 0, block.byteLength, place.offset);
+    const header = readBlockHeader(block);
+    if (!verifyBlock(block, header, checksum) || header.sequence !== place.sequence || header.logId !== logId)
+      throw corrupt(`${path} is damaged at byte ${place.offset}`);
+    return block;
   }
 
   trim(channel: Channel, before: number): void {
@@ -306,13 +278,12 @@ export class History {
     }
     if (dropped.length === 0 || !this.#rpc) return;
     for (const path of dropped) {
-      const full = join(this.#options.historyFolder, path);
-      const descriptor = this.#descriptors.get(full);
-      if (descriptor !== undefined) closeSync(descriptor);
-      this.#descriptors.delete(full);
+      this.#descriptors.delete(join(this.#options.historyFolder, path));
+      this.#footers.delete(path);
       this.#files.delete(path);
     }
-    for (const channel of this.#options.index.all()) for (const path of dropped) channel.dropHistory(path);
+    const gone = new Set(dropped);
+    for (const channel of this.#options.index.all()) channel.dropHistory(gone);
     await this.#rpc.call("dropHistory", [this.#options.historyFolder, dropped]);
   }
 
@@ -327,6 +298,10 @@ export class History {
   walBytes(end: Readonly<WalEnd>): number {
     return Math.max(0, end.segment - this.#firstSegment) * this.#options.segmentBytes + end.offset;
   }
+  /** Memory of the footers that are kept for readers. */
+  get footerBytes(): number {
+    return this.#footers.size;
+  }
   get historyBytes(): number {
     let bytes = 0;
     for (const file of this.#files.values()) bytes += file.byteLength;
@@ -339,7 +314,6 @@ export class History {
     // Node aborts the process when a thread is torn down inside a compression.
     await this.#compression?.catch(() => undefined);
     await this.#worker?.terminate();
-    for (const descriptor of this.#descriptors.values()) closeSync(descriptor);
     this.#descriptors.clear();
   }
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { parentPort } from "node:worker_threads";
 import { openRpc, yieldToMessagePath } from "../threads/index.ts";
 import { appendManifest } from "./history-manifest.ts";
+import { summaryOf } from "./history-summary.ts";
 import { type RewriteRequest, rewriteSegment } from "./rewrite.ts";
 import { prepareSegment, segmentFile } from "./segment.ts";
 
@@ -19,7 +20,8 @@ openRpc(parentPort, {
       files: files.map(({ logId, path, byteLength }) => ({ logId, path, byteLength })),
       ends,
     });
-    return files;
+    // Not the entries: the message path must not take as many objects as a file has blocks.
+    return files.map(({ path, logId, entries }) => summaryOf(path, logId, entries));
   },
   removeSegment: (walFolder: string, segment: number) => unlinkSync(segmentFile(walFolder, segment)),
   dropHistory: (historyFolder: string, paths: string[]) => {

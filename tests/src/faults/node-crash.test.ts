@@ -165,7 +165,7 @@ describe("S20: a data folder that cannot be used", () => {
 });
 
 test.runIf(canMount)(
-  "S5: a full disk refuses QoS 1 with 0x97 and HTTP with 507, and takes both again when there is room",
+  "S5: a full disk refuses QoS 1 with 0x97 and HTTP with 429 and Retry-After, and takes both again when there is room",
   longer,
   async () => {
     using folder = temporaryFolder();
@@ -173,10 +173,11 @@ test.runIf(canMount)(
     const ballast = join(disk.path, "ballast");
     const data = join(disk.path, "data");
     await using node = await NodeProcess.start({ app, data, nodeArgs });
-    const post = async (n: number): Promise<number> => {
+    const answer = (n: number): Promise<Response> => {
       const body = JSON.stringify({ epoch: 1, n, filler: "x".repeat(20_000) });
-      return (await node.fetch("/v1/events?stream=load&device=d3", { method: "POST", body })).status;
+      return node.fetch("/v1/events?stream=load&device=d3", { method: "POST", body });
     };
+    const post = async (n: number): Promise<number> => (await answer(n)).status;
     expect(await post(1)).toBe(200);
     // Whatever is left is taken, so that the next group finds no room.
     for (const bytes of [1 << 20, 1 << 16, 1 << 12]) {
@@ -196,8 +197,11 @@ test.runIf(canMount)(
       if (status === 200) taken += 1;
       else refusals.push(status);
     }
-    // Insufficient Storage: the client has not sent too much, the node has no room.
-    expect(refusals).toEqual([507, 507, 507]);
+    // What every client treats as "later": it must not give the message up.
+    expect(refusals).toEqual([429, 429, 429]);
+    const refused = await answer(1400);
+    expect(refused.headers.get("retry-after")).toMatch(/^\d+$/);
+    expect(await refused.json()).toMatchObject({ error: { code: "HR_DISK_FULL" } });
     const client = await mqtt.connectAsync({
       host: "127.0.0.1",
       port: node.mqttPort,

@@ -118,7 +118,7 @@ describe("POST /v1/events", () => {
 
   test.each([
     ["HR_OVERLOADED", 429, "1"],
-    ["HR_DISK_FULL", 507, "1"],
+    ["HR_DISK_FULL", 429, "1"],
     ["HR_NOT_FOUND", 404, null],
     ["HR_LOG_FAILED", 503, null],
   ] as const)("%s of the node is %i, Retry-After %s", async (code, statusCode, retryAfter) => {
@@ -299,7 +299,7 @@ describe("the other routes", () => {
       "/v1/status",
       "/v1/tail/{stream}",
     ]);
-    expect(document.paths["/v1/events"]).toMatchObject({ post: { responses: { 200: {}, 400: {}, 429: {}, 507: {} } } });
+    expect(document.paths["/v1/events"]).toMatchObject({ post: { responses: { 200: {}, 400: {}, 429: {}, 503: {} } } });
   });
 
   test("what is not there is not found", async () => {

@@ -89,7 +89,7 @@ export function addDeadLetterRoutes(server: FastifyInstance, control: Rpc, reade
         params: idParams,
         response: {
           200: { type: "object", properties: { stored: { type: "integer" } } },
-          ...errorResponses(400, 401, 403, 404, 429, 503, 507),
+          ...errorResponses(400, 401, 403, 404, 429, 503),
         },
       },
     },

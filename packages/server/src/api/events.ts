@@ -70,7 +70,7 @@ const schema = {
         repeated: { type: "boolean", description: "True when the request was a repeat and stored nothing." },
       },
     },
-    ...errorResponses(400, 401, 403, 404, 413, 429, 503, 507),
+    ...errorResponses(400, 401, 403, 404, 413, 429, 503),
   },
 };
 

@@ -9,7 +9,7 @@ const statusOf: Partial<Record<ErrorCode, number>> = {
   HR_BATCH_NOT_JSON: 400,
   HR_BLOCK_TOO_LARGE: 413,
   HR_BODY_TOO_LARGE: 413,
-  HR_DISK_FULL: 507,
+  HR_DISK_FULL: 429,
   HR_EVENT_TOO_LARGE: 413,
   HR_FENCED: 503,
   HR_LOG_FAILED: 503,

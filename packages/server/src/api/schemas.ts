@@ -7,9 +7,8 @@ const descriptions: Readonly<Record<number, string>> = {
   404: "There is no such thing.",
   413: "Too large; nothing was stored.",
   422: "The query exceeded its limits.",
-  429: "Overloaded; send again after Retry-After.",
+  429: "Overloaded, or the disk is full (HR_DISK_FULL); nothing was stored, send again after Retry-After.",
   503: "The node cannot answer now.",
-  507: "The disk is full; nothing was stored.",
 };
 
 const errorSchema = {

@@ -212,6 +212,21 @@ describe("S6: short writes", () => {
   });
 });
 
+test("S7: a log rolls over its segments while the process has no file descriptor left", longer, async () => {
+  using folder = temporaryFolder();
+  const history = new LogHistory(dataIn(folder));
+  const { run, violations } = await history.next(
+    { groups: 60, segmentBytes: cycle.segmentBytes, hog: true, retryMs: 5 },
+    { prefix: ["prlimit", "--nofile=80:80"], bug },
+  );
+  expect(violations).toEqual([]);
+  expect(run, run.stderr).toMatchObject({ code: 0, fatal: undefined });
+  expect(run.acked).toHaveLength(60);
+  const after = await history.next({ segmentBytes: cycle.segmentBytes }, { bug });
+  expect(after.violations).toEqual([]);
+  expect(after.run.recovered).toHaveLength(60);
+});
+
 test("S18: a sync that takes its time delays acknowledgements and loses none", longer, async () => {
   using folder = temporaryFolder();
   const history = new LogHistory(dataIn(folder));

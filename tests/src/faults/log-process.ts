@@ -7,7 +7,7 @@
  * Lines: `recovered <JSON list of texts>`, `cut <segment> <offset>`, `sent <text>`, `acked <text>`, `refused <code>`, `fatal <code> <message>`, `done`.
  * Exit status: 0 after `done`, 70 after `fatal` while it runs, 71 when the log does not open.
  */
-import { writeSync } from "node:fs";
+import { openSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { EventBlockBuilder, EventBlockReader, InternedString } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
@@ -29,8 +29,11 @@ export interface LogLoad {
   readonly retryMs?: number;
   /** Trims what is older than this many records, so that retention and rewriting have work; default: keeps all. */
   readonly keep?: number;
+  /** Takes all file descriptors that are left, again before each group from the twentieth on. */
+  readonly hog?: boolean;
 }
 
+const hogFrom = 20;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const say = (line: string): void => {
@@ -40,7 +43,25 @@ const codeOf = (error: unknown): string =>
   error instanceof HeadraceError ? `${error.code} ${error.message}` : String(error);
 
 const load = JSON.parse(process.argv[2]!) as LogLoad;
-const { folder, run, groups = 0, segmentBytes = 8192, payloadBytes = 1000, pauseEvery = 0, retryMs, keep } = load;
+const {
+  folder,
+  run,
+  groups = 0,
+  segmentBytes = 8192,
+  payloadBytes = 1000,
+  pauseEvery = 0,
+  retryMs,
+  keep,
+  hog = false,
+} = load;
+
+function takeDescriptors(): void {
+  try {
+    for (;;) openSync("/dev/null", "r");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EMFILE") throw error;
+  }
+}
 
 /** Every record of the channel from `from` on. */
 async function* textsOf(log: EmbeddedLog, logId: number, from: number): AsyncGenerator<string> {
@@ -84,11 +105,18 @@ async function main(): Promise<void> {
     say(`fatal ${codeOf(error)}`);
     process.exit(71);
   }
+  const rewritten = async (): Promise<void> => {
+    const patienceMs = performance.now() + 5000;
+    while (log.metrics().walBytes > 2 * segmentBytes && performance.now() < patienceMs) await sleep(5);
+  };
   const channel = { logId, writer: 0 };
   const epoch = await log.fence(channel);
   const name = new InternedString("load");
   for (let group = 1; group <= groups; group++) {
     const text = `${run}.${group}`;
+    // Its thread has to be there, and its code.
+    if (hog && group === hogFrom) await rewritten();
+    if (hog && group >= hogFrom) takeDescriptors();
     const payload = encoder.encode(text.padEnd(payloadBytes, " "));
     for (;;) {
       const builder = new EventBlockBuilder(64 * 1024);
@@ -109,8 +137,7 @@ async function main(): Promise<void> {
     if (pauseEvery > 0 && group % pauseEvery === 0) await sleep(250);
   }
   // Sealed segments are rewritten into history by a thread of their own: its steps are part of the cycle.
-  const patienceMs = performance.now() + 5000;
-  while (groups > 0 && log.metrics().walBytes > 2 * segmentBytes && performance.now() < patienceMs) await sleep(5);
+  if (groups > 0 && !hog) await rewritten();
   await log.close();
   lock[Symbol.dispose]();
   say("done");

@@ -331,7 +331,7 @@ export class EmbeddedLog implements Log {
       this.#wal.sync();
     } catch (error) {
       const failure = error as HeadraceError;
-      if (failure.code !== "HR_DISK_FULL") {
+      if (!isRefusal(failure)) {
         this.#closed = true;
         this.#onFatal(failure);
         return;
@@ -370,7 +370,7 @@ export class EmbeddedLog implements Log {
       this.#wal.write([], true);
       this.#wal.sync();
     } catch (error) {
-      if ((error as HeadraceError).code !== "HR_DISK_FULL") this.#onFatal(error as HeadraceError);
+      if (!isRefusal(error as HeadraceError)) this.#onFatal(error as HeadraceError);
     }
   }
 
@@ -407,6 +407,9 @@ export class EmbeddedLog implements Log {
     await this.#history.close();
   }
 }
+
+/** Nothing was stored, and the log can go on. */
+const isRefusal = ({ code }: HeadraceError): boolean => code === "HR_DISK_FULL" || code === "HR_UNAVAILABLE";
 
 const addTo = <T>(map: Map<number, Set<T>>, logId: number, listener: T): (() => void) => {
   const listeners = map.get(logId) ?? new Set<T>();

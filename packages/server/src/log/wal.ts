@@ -3,7 +3,8 @@ import { randomInt } from "node:crypto";
 import { closeSync, fdatasyncSync, fsyncSync, openSync, writevSync } from "node:fs";
 import { HeadraceError } from "@headrace/sdk";
 import { encodeFrameHeader, frameFlag, frameHeaderBytes } from "./frame.ts";
-import { encodeSegmentHeader, segmentFile, segmentHeaderBytes, syncFolder } from "./segment.ts";
+import { ReserveDescriptors } from "./reserve.ts";
+import { encodeSegmentHeader, segmentFile, segmentHeaderBytes } from "./segment.ts";
 
 /** Where writing goes on; recovery finds it. */
 export interface WalEnd {
@@ -35,6 +36,9 @@ export class Wal {
   readonly #options: WalOptions;
   #end: WalEnd;
   #descriptor = -1;
+  readonly #reserve: ReserveDescriptors;
+  /** Of the folder, open all the time: rolling must not need one more. */
+  readonly #folder: number;
   #written: WalEnd | undefined;
   /** Durations of the last 1,024 syncs, ms; for metrics and for the linger. */
   readonly syncMs = new Float64Array(1024);
@@ -42,6 +46,8 @@ export class Wal {
 
   constructor(options: WalOptions, end: WalEnd) {
     this.#options = options;
+    this.#folder = openSync(options.folder, "r");
+    this.#reserve = new ReserveDescriptors(options.folder);
     this.#end = { ...end };
     if (end.offset > 0) this.#descriptor = openSync(segmentFile(options.folder, end.segment), "r+");
   }
@@ -52,7 +58,7 @@ export class Wal {
 
   /**
    * Writes the blocks as one frame; {@link sync} makes it durable. Returns segment and offset of the first block.
-   * @throws HR_DISK_FULL: nothing is stored, the same call may be repeated. HR_LOG_FAILED: the process must end.
+   * @throws HR_DISK_FULL, HR_UNAVAILABLE (no descriptor left): nothing is stored, the same call may be repeated. HR_LOG_FAILED: the process must end.
    */
   write(blocks: readonly Uint8Array[], marker = false): { segment: number; offset: number } {
     let frameBytes = frameHeaderBytes;
@@ -90,6 +96,7 @@ export class Wal {
     this.syncMs[this.syncs++ & 1023] = performance.now() - startedMs;
     if (this.#written) this.#end = this.#written;
     this.#written = undefined;
+    this.#reserve.refill();
   }
 
   /** Opens the next segment; the old one is never written again. */
@@ -99,7 +106,7 @@ export class Wal {
     const number = this.#end.segment + (sealed === undefined ? 0 : 1);
     const prepared = isPrepared(number);
     const salt = randomInt(2 ** 32);
-    const descriptor = openSegment(segmentFile(folder, number), prepared);
+    const descriptor = this.#reserve.use(() => openSegment(segmentFile(folder, number), prepared));
     try {
       writeAll(
         descriptor,
@@ -115,13 +122,14 @@ export class Wal {
       );
       if (!prepared) {
         fsyncSync(descriptor);
-        syncFolder(folder);
+        fsyncSync(this.#folder);
       }
     } catch (error) {
       closeSync(descriptor);
       throw error;
     }
     if (this.#descriptor >= 0) closeSync(this.#descriptor);
+    this.#reserve.refill();
     this.#descriptor = descriptor;
     this.#end = { ...this.#end, segment: number, offset: segmentHeaderBytes, salt };
     if (sealed !== undefined) onSealed(sealed);
@@ -130,6 +138,8 @@ export class Wal {
   close(): void {
     if (this.#descriptor >= 0) closeSync(this.#descriptor);
     this.#descriptor = -1;
+    this.#reserve.close();
+    closeSync(this.#folder);
   }
 }
 
@@ -167,6 +177,12 @@ const asLogError = (error: unknown, action: string): HeadraceError => {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === "ENOSPC" || code === "EDQUOT") {
     return new HeadraceError("HR_DISK_FULL", `the disk is full (${code} on ${action} of the write-ahead log)`, {
+      cause: error,
+    });
+  }
+  if (code === "EMFILE" || code === "ENFILE") {
+    // Only a segment is ever opened, and nothing was written before that.
+    return new HeadraceError("HR_UNAVAILABLE", `no file descriptor is left for the write-ahead log (${code})`, {
       cause: error,
     });
   }

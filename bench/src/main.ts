@@ -18,7 +18,9 @@ import { tableText } from "./report/table.ts";
 import { endToEnd } from "./scenarios/end-to-end.ts";
 import { generatorSelfTest } from "./scenarios/generator-self-test.ts";
 import { ingest } from "./scenarios/ingest.ts";
+import { log } from "./scenarios/log.ts";
 import { lowRate } from "./scenarios/low-rate.ts";
+import { recovery } from "./scenarios/recovery.ts";
 import { roundTrip } from "./scenarios/round-trip.ts";
 import type { Context, Machine, Report } from "./scenarios/scenario.ts";
 import { configuration, mosquittoVersion } from "./servers/mosquitto.ts";
@@ -28,6 +30,8 @@ const scenarios: Record<ScenarioName, (context: Context) => Promise<Report>> = {
   "end-to-end": endToEnd,
   "low-rate": lowRate,
   "round-trip": roundTrip,
+  log,
+  recovery,
   generator: generatorSelfTest,
 };
 const withMosquitto: readonly ScenarioName[] = ["ingest", "end-to-end"];

@@ -2,7 +2,15 @@
 import { parseArgs } from "node:util";
 import { UsageError } from "./errors.ts";
 
-export const scenarioNames = ["ingest", "end-to-end", "low-rate", "round-trip", "generator"] as const;
+export const scenarioNames = [
+  "ingest",
+  "end-to-end",
+  "low-rate",
+  "round-trip",
+  "log",
+  "recovery",
+  "generator",
+] as const;
 export type ScenarioName = (typeof scenarioNames)[number];
 
 export interface Options {
@@ -22,11 +30,13 @@ Scenarios
   end-to-end   the same with one and with five stateful functions, held with a lag under 1 s
   low-rate     100 devices, 2,000 messages a second, one in flight, a function and a command
   round-trip   device, function, command, device at 2,000 and 10,000 messages a second
+  log          the embedded log through its own API: appends made durable, and read back
+  recovery     how long a log takes to open and to read back, and the memory of its index
   generator    the load generator against a server that only acknowledges
 
 Options
   --rounds <n>       rounds, each system in turn (default 3; fewer are a try, not a result)
-  --seconds <n>      length of one measurement (default 10; end-to-end 60; low-rate and round-trip 20; generator 5)
+  --seconds <n>      length of one measurement (default 10; end-to-end 60; low-rate and round-trip 20; log 10; generator 5)
   --data <folder>    where the data lies, on a disk (default bench/results)
   --answer           devices acknowledge their commands (low-rate, round-trip; default: they only receive them)
   --profile <folder> write and print a CPU profile of every thread of the node; nothing is killed, so nothing is read back

@@ -4,10 +4,12 @@
  */
 import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { corrupt } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
 import type { Survey } from "./findings.ts";
 import { decodeFrameHeader, hashOfFrame, verifyFrame } from "./frame.ts";
 import { manifestFile, readManifest } from "./history-manifest.ts";
+import { framesIn, hasLaterFrame } from "./recovery.ts";
 import { decodeSegmentHeader, listSegments, segmentFile, segmentHeaderBytes, syncFolder } from "./segment.ts";
 
 const attemptsMax = 20;
@@ -27,19 +29,59 @@ export const writeDurably = (file: string, bytes: Uint8Array, mode = 0o640): voi
   syncFolder(dirname(file));
 };
 
-/** Where the whole groups of a segment end, and what the next segment must say about them. */
-const soundEnd = (bytes: Uint8Array): { offset: number; groupNumber: number; hash: number } | undefined => {
+interface SoundSegment {
+  readonly bytes: Uint8Array;
+  /** Where the whole groups end, and what the next segment must say about them. */
+  readonly end: { readonly offset: number; readonly groupNumber: number; readonly hash: number };
+  readonly firstGroup: number;
+  readonly previousHash: number;
+  /** A group that is whole stands behind one that is not. */
+  readonly hasHole: boolean;
+}
+
+/** Undefined for a segment that is not in use: prepared, or torn while it was being opened. */
+const readSegment = (file: string): SoundSegment | undefined => {
+  const bytes = readFileSync(file);
   const head = decodeSegmentHeader(bytes);
-  if (typeof head !== "object") return undefined;
-  let [offset, groupNumber, hash] = [segmentHeaderBytes, head.firstGroup, head.previousHash];
+  if (typeof head === "string") {
+    if (framesIn(bytes) > 1) throw corrupt(`${file} is damaged at byte 0: the segment header, with groups behind it`);
+    return undefined;
+  }
+  const { firstGroup, previousHash, salt } = head;
+  let [offset, groupNumber, hash] = [segmentHeaderBytes, firstGroup, previousHash];
   for (let frame = decodeFrameHeader(bytes, offset); frame; frame = decodeFrameHeader(bytes, offset)) {
     if (frame.groupNumber !== groupNumber || frame.previousHash !== hash) break;
-    if (!verifyFrame(bytes, offset, frame, head.salt)) break;
+    if (!verifyFrame(bytes, offset, frame, salt)) break;
     hash = hashOfFrame(bytes, offset);
     offset += frame.byteLength;
     groupNumber++;
   }
-  return { offset, groupNumber, hash };
+  const hasHole = hasLaterFrame(bytes, offset, groupNumber, salt);
+  return { bytes, end: { offset, groupNumber, hash }, firstGroup, previousHash, hasHole };
+};
+
+/** A file that is read while it is written may show a group before the one that precedes it; read again, it shows both, or it is damaged. */
+const readSettledSegment = (file: string): SoundSegment | undefined => {
+  let segment = readSegment(file);
+  while (segment?.hasHole) {
+    const { offset } = segment.end;
+    segment = readSegment(file);
+    if (segment?.hasHole && segment.end.offset === offset)
+      throw corrupt(`${file} is damaged at byte ${offset}: a frame fails its checks and valid frames follow`);
+  }
+  return segment;
+};
+
+const follows = (next: SoundSegment, before: SoundSegment | undefined): boolean =>
+  next.firstGroup === before?.end.groupNumber && next.previousHash === before.end.hash;
+
+/**
+ * A segment that does not follow the one read before it was begun after that: its beginning is not in the copy, and the copy ends before it.
+ * Read again, the one before must lead to it; else the log is damaged.
+ */
+const checkThatItWasBegunSince = (next: SoundSegment, file: string, read: SoundSegment | undefined): void => {
+  if (follows(next, readSettledSegment(file))) return;
+  throw corrupt(`${file} is damaged at byte ${read?.end.offset ?? 0}: the log goes on behind it`);
 };
 
 /** Copies history until the segments that it does not cover are all there. */
@@ -81,24 +123,24 @@ const copySegments = (from: string, to: string, after: number, survey: Survey): 
   mkdirSync(toFolder, { recursive: true });
   const numbers = listSegments(fromFolder).filter((number) => number > after);
   if (numbers[0] !== undefined && numbers[0] !== after + 1) return false;
-  let before: ReturnType<typeof soundEnd>;
+  let before: { file: string; segment: SoundSegment | undefined } | undefined;
   for (const number of numbers) {
-    let bytes: Uint8Array;
+    const file = segmentFile(fromFolder, number);
     try {
-      bytes = readFileSync(segmentFile(fromFolder, number));
+      const segment = readSettledSegment(file);
+      if (segment && before && !follows(segment, before.segment)) {
+        checkThatItWasBegunSince(segment, before.file, before.segment);
+        return true;
+      }
+      before = { file, segment };
+      if (!segment) continue;
+      survey.expect(file);
+      writeDurably(segmentFile(toFolder, number), segment.bytes.subarray(0, segment.end.offset));
+      survey.read(segment.bytes.byteLength);
     } catch (error) {
       if (isMissing(error)) return false;
       throw error;
     }
-    const head = decodeSegmentHeader(bytes);
-    if (typeof head !== "object") break;
-    // Written after the segment before it was read: its beginning is not in the copy.
-    if (before && (head.firstGroup !== before.groupNumber || head.previousHash !== before.hash)) break;
-    before = soundEnd(bytes);
-    const end = before?.offset ?? 0;
-    survey.expect(segmentFile(fromFolder, number));
-    writeDurably(segmentFile(toFolder, number), bytes.subarray(0, end));
-    survey.read(bytes.byteLength);
   }
   return true;
 };
@@ -106,7 +148,7 @@ const copySegments = (from: string, to: string, after: number, survey: Survey): 
 /**
  * Copies the log of a data folder into `to`, whether a node runs on it or not. What was acknowledged before the call is in the copy.
  *
- * @throws HR_UNAVAILABLE when the log changes faster than it can be copied
+ * @throws HR_UNAVAILABLE when the log changes faster than it can be copied, HR_BLOCK_CORRUPT when it is damaged
  */
 export const copyLog = (from: string, to: string, survey: Survey): void => {
   for (let attempt = 0; attempt < attemptsMax; attempt++)

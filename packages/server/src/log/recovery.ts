@@ -86,7 +86,7 @@ export const recoverWal = (
 };
 
 /** Groups behind a header that cannot be read, up to two: the second is written only when the first is durable, and the header with it. */
-const framesIn = (bytes: Uint8Array): number => {
+export const framesIn = (bytes: Uint8Array): number => {
   const first = decodeFrameHeader(bytes, segmentHeaderBytes);
   if (!first) return 0;
   return decodeFrameHeader(bytes, segmentHeaderBytes + first.byteLength) ? 2 : 1;
@@ -137,7 +137,7 @@ const isZero = (bytes: Uint8Array, start: number, end: number): boolean => {
 };
 
 /** True if a frame that is whole and newer than `groupNumber` stands behind `start`; frames start at multiples of 8. */
-const hasLaterFrame = (bytes: Uint8Array, start: number, groupNumber: number, salt: number): boolean => {
+export const hasLaterFrame = (bytes: Uint8Array, start: number, groupNumber: number, salt: number): boolean => {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const magic = Buffer.alloc(4);
   magic.writeUInt32LE(frameMagic);

@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { HeadraceError } from "@headrace/sdk";
+import { existingDataFolder } from "./data-folder.ts";
 import { copyLake } from "./lake/index.ts";
 import { copyLog, type Progress, Survey, writeDurably } from "./log/index.ts";
 import { type DataSurvey, verifyDataFolder } from "./verify.ts";
@@ -101,13 +102,6 @@ const copyWhole = (from: string, to: string, onProgress: Progress, info: BackupI
   return { ...checked, folder: to };
 };
 
-const refuseNoData = (folder: string): void => {
-  if (!existsSync(join(folder, "wal")))
-    throw new HeadraceError("HR_DATA_FOLDER_UNUSABLE", `${folder} is no data folder: it has no folder wal`, {
-      data: { folder },
-    });
-};
-
 /**
  * Copies a data folder, also while its node runs: everything acknowledged before the call is in it, and the copy is read and checked as a
  * whole before it gets its name.
@@ -121,8 +115,7 @@ export const backupDataFolder = (
   onProgress: Progress = () => undefined,
   nowMs = Date.now(),
 ): DataSurvey => {
-  const from = resolve(folder);
-  refuseNoData(from);
+  const from = existingDataFolder(folder);
   return copyWhole(from, resolve(target), onProgress, {
     formatVersion: 1,
     headrace: version,
@@ -150,6 +143,6 @@ export const restoreDataFolder = (
   }
   if (info.formatVersion !== 1)
     throw new HeadraceError("HR_BAD_REQUEST", `${from} has backup format ${info.formatVersion}; this version reads 1`);
-  refuseNoData(from);
+  existingDataFolder(from);
   return { ...copyWhole(from, resolve(folder), onProgress, undefined), backup: info };
 };

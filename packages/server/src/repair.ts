@@ -1,7 +1,5 @@
 /** Repairs a data folder that no node uses. */
-import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { HeadraceError } from "@headrace/sdk";
+import { existingDataFolder } from "./data-folder.ts";
 import { lockFolder, type RepairReport, repairLog } from "./log/index.ts";
 
 /**
@@ -11,11 +9,7 @@ import { lockFolder, type RepairReport, repairLog } from "./log/index.ts";
  * stands in another one's place
  */
 export const repairDataFolder = (folder: string, nowMs = Date.now()): RepairReport => {
-  const path = resolve(folder);
-  if (!existsSync(join(path, "wal")))
-    throw new HeadraceError("HR_DATA_FOLDER_UNUSABLE", `${path} is no data folder: it has no folder wal`, {
-      data: { folder: path },
-    });
+  const path = existingDataFolder(folder);
   using _lock = lockFolder(path);
   return repairLog(path, nowMs);
 };

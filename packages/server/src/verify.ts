@@ -1,7 +1,6 @@
 /** Verifies a whole data folder that no node uses: log and lake. */
-import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { HeadraceError } from "@headrace/sdk";
+import { join } from "node:path";
+import { existingDataFolder } from "./data-folder.ts";
 import { verifyLake } from "./lake/index.ts";
 import { type Finding, type LogSurvey, lockFolder, type Progress, Survey, verifyLog } from "./log/index.ts";
 
@@ -21,11 +20,7 @@ export interface DataSurvey extends LogSurvey {
  * @throws HR_DATA_FOLDER_LOCKED while a node uses it; HR_DATA_FOLDER_UNUSABLE when it is no data folder
  */
 export const verifyDataFolder = (folder: string, onProgress: Progress = () => undefined): DataSurvey => {
-  const path = resolve(folder);
-  if (!existsSync(join(path, "wal")))
-    throw new HeadraceError("HR_DATA_FOLDER_UNUSABLE", `${path} is no data folder: it has no folder wal`, {
-      data: { folder: path },
-    });
+  const path = existingDataFolder(folder);
   using _lock = lockFolder(path);
   const log = verifyLog(path, onProgress);
   const lake = new Survey((done, total) => onProgress(log.bytes + done, log.bytes + total));

@@ -20,7 +20,7 @@ import { randomOf, replay, scope } from "./scope.ts";
 const longer = { timeout: scope === "ci" ? 240_000 : 900_000 };
 const nodeArgs = plantedArgs(process.env.HEADRACE_PLANTED);
 const app = appFile("owing");
-const kills = { ci: 3, full: 10, soak: 60 }[scope];
+const kills = { ci: 4, full: 10, soak: 60 }[scope];
 /** With a planted bug something never comes: then there is no point in a long wait. */
 const patience = { ...soon, timeout: process.env.HEADRACE_PLANTED === undefined ? 60_000 : 10_000 };
 
@@ -69,10 +69,13 @@ test(
     for (let kill = 0; kill < kills; kill++) {
       await using node = await NodeProcess.start(options);
       if (devices.length === 0) devices = devicesOn(mqttPort).map((device) => stack.use(device));
+      // Once in four surely with messages that are acknowledged and not processed, on tasks that have committed before.
+      const isBusy = kill % 4 === 1;
+      if (isBusy) for (const device of devices) device.occupy(2000);
       const before = devices.map((device) => device.acknowledged.length);
       for (const [at, device] of devices.entries())
         await expect.poll(() => device.acknowledged.length, soon).toBeGreaterThan(before[at]! + 20);
-      await sleep(random() * 200);
+      if (!isBusy) await sleep(random() * 200);
       await node.end("SIGKILL");
     }
     await using node = await NodeProcess.start(options);

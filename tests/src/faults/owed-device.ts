@@ -1,6 +1,7 @@
 /** A device that sends numbered messages with sequences, comes back by itself, and answers every command that it is given. */
 import mqtt from "mqtt";
 import type { MessageId } from "../checker.ts";
+import type { Owed } from "../fixtures/owing.ts";
 
 interface Command {
   readonly id: string;
@@ -15,6 +16,7 @@ export class OwedDevice {
   readonly commands = new Map<number, Set<string>>();
   /** Why the node closed the connection, as often as it said so. */
   readonly goodbyes: number[] = [];
+  #busyMs: number | undefined;
   readonly #client: mqtt.MqttClient;
   readonly #timer: NodeJS.Timeout;
 
@@ -40,10 +42,16 @@ export class OwedDevice {
     const id = { device: this.name, epoch: 1, sequence: this.sent.length + 1 };
     this.sent.push(id);
     const userProperties = { "hr-epoch": "1", "hr-seq": `${id.sequence}` };
-    const payload = JSON.stringify({ epoch: 1, n: id.sequence });
+    const payload = JSON.stringify({ epoch: 1, n: id.sequence, busyMs: this.#busyMs } satisfies Owed);
+    this.#busyMs = undefined;
     this.#client.publish(`load/${this.name}`, payload, { qos: 1, properties: { userProperties } }, (error) => {
       if (!error) this.acknowledged.push(id);
     });
+  }
+
+  /** The function is busy with the next message for that long: what is acknowledged meanwhile is not processed. */
+  occupy(busyMs: number): void {
+    this.#busyMs = busyMs;
   }
 
   /** Sends nothing new. */

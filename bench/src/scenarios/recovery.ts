@@ -1,6 +1,6 @@
 /** How long a log takes to open and to give everything back after a stop, and what its index takes. */
 import { median, round } from "../measure/statistics.ts";
-import { fill, openLog, readBack } from "./log.ts";
+import { fill, openLog, readBack } from "../servers/embedded-log.ts";
 import type { Context, Report } from "./scenario.ts";
 
 const loads = [

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { corrupt } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
 import type { Survey } from "./findings.ts";
-import { decodeFrameHeader, hashOfFrame, verifyFrame } from "./frame.ts";
+import { type ExpectedFrame, hashOfFrame, nextFrame } from "./frame.ts";
 import { manifestFile, readManifest } from "./history-manifest.ts";
 import { framesIn, hasLaterFrame } from "./recovery.ts";
 import { decodeSegmentHeader, listSegments, segmentFile, segmentHeaderBytes, syncFolder } from "./segment.ts";
@@ -31,8 +31,8 @@ export const writeDurably = (file: string, bytes: Uint8Array, mode = 0o640): voi
 
 interface SoundSegment {
   readonly bytes: Uint8Array;
-  /** Where the whole groups end, and what the next segment must say about them. */
-  readonly end: { readonly offset: number; readonly groupNumber: number; readonly hash: number };
+  /** Where the whole groups end, and what must come behind them. */
+  readonly end: ExpectedFrame;
   readonly firstGroup: number;
   readonly previousHash: number;
   /** A group that is whole stands behind one that is not. */
@@ -48,16 +48,17 @@ const readSegment = (file: string): SoundSegment | undefined => {
     return undefined;
   }
   const { firstGroup, previousHash, salt } = head;
-  let [offset, groupNumber, hash] = [segmentHeaderBytes, firstGroup, previousHash];
-  for (let frame = decodeFrameHeader(bytes, offset); frame; frame = decodeFrameHeader(bytes, offset)) {
-    if (frame.groupNumber !== groupNumber || frame.previousHash !== hash) break;
-    if (!verifyFrame(bytes, offset, frame, salt)) break;
-    hash = hashOfFrame(bytes, offset);
-    offset += frame.byteLength;
-    groupNumber++;
+  let end: ExpectedFrame = { offset: segmentHeaderBytes, groupNumber: firstGroup, previousHash, salt };
+  for (let frame = nextFrame(bytes, end); frame; frame = nextFrame(bytes, end)) {
+    const { offset, groupNumber } = end;
+    end = {
+      offset: offset + frame.byteLength,
+      groupNumber: groupNumber + 1,
+      previousHash: hashOfFrame(bytes, offset),
+      salt,
+    };
   }
-  const hasHole = hasLaterFrame(bytes, offset, groupNumber, salt);
-  return { bytes, end: { offset, groupNumber, hash }, firstGroup, previousHash, hasHole };
+  return { bytes, end, firstGroup, previousHash, hasHole: hasLaterFrame(bytes, end.offset, end.groupNumber, salt) };
 };
 
 /** A file that is read while it is written may show a group before the one that precedes it; read again, it shows both, or it is damaged. */
@@ -73,7 +74,7 @@ const readSettledSegment = (file: string): SoundSegment | undefined => {
 };
 
 const follows = (next: SoundSegment, before: SoundSegment | undefined): boolean =>
-  next.firstGroup === before?.end.groupNumber && next.previousHash === before.end.hash;
+  next.firstGroup === before?.end.groupNumber && next.previousHash === before.end.previousHash;
 
 /**
  * A segment that does not follow the one read before it was begun after that: its beginning is not in the copy, and the copy ends before it.

@@ -74,6 +74,22 @@ export const decodeFrameHeader = (bytes: Uint8Array, at: number): FrameHeader | 
 export const verifyFrame = (bytes: Uint8Array, at: number, frame: FrameHeader, salt: number): boolean =>
   checksum(bytes.subarray(at + 16, at + frame.byteLength), salt) === frame.crc;
 
+/** What must come next in a segment. */
+export interface ExpectedFrame {
+  readonly offset: number;
+  readonly groupNumber: number;
+  readonly previousHash: number;
+  readonly salt: number;
+}
+
+/** The frame that must come next, if it is there, whole and the one. */
+export const nextFrame = (bytes: Uint8Array, expected: ExpectedFrame): FrameHeader | undefined => {
+  const { offset, groupNumber, previousHash, salt } = expected;
+  const frame = decodeFrameHeader(bytes, offset);
+  if (frame?.groupNumber !== groupNumber || frame.previousHash !== previousHash) return undefined;
+  return verifyFrame(bytes, offset, frame, salt) ? frame : undefined;
+};
+
 /** The hash that the frame after the one at `at` must carry. */
 export const hashOfFrame = (bytes: Uint8Array, at: number): number =>
   checksum(bytes.subarray(at, at + frameHeaderBytes));

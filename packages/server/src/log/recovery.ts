@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { type BlockHeader, readBlockHeader } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
-import { decodeFrameHeader, frameHeaderBytes, frameMagic, hashOfFrame, verifyFrame } from "./frame.ts";
+import { decodeFrameHeader, frameHeaderBytes, frameMagic, hashOfFrame, nextFrame, verifyFrame } from "./frame.ts";
 import { decodeSegmentHeader, listSegments, segmentFile, segmentHeaderBytes } from "./segment.ts";
 import type { WalEnd } from "./wal.ts";
 
@@ -103,13 +103,8 @@ const walkSegment = (
   let end = start;
   for (;;) {
     const at = end.offset;
-    const frame = decodeFrameHeader(bytes, at);
-    const valid =
-      frame !== undefined &&
-      frame.groupNumber === end.groupNumber &&
-      frame.previousHash === end.previousHash &&
-      verifyFrame(bytes, at, frame, end.salt);
-    if (!frame || !valid) {
+    const frame = nextFrame(bytes, end);
+    if (!frame) {
       if (hasLaterFrame(bytes, at, end.groupNumber, end.salt))
         throw damaged("a frame fails its checks and valid frames follow", end.segment, at);
       const torn = !isZero(bytes, at, Math.min(bytes.byteLength, at + frameHeaderBytes));

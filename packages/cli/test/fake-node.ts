@@ -32,7 +32,7 @@ export const emptyStatus = (): NodeStatus => ({
   alerts: { raised: 0, cleared: 0, active: 0 },
   commands: { sent: 0, acknowledged: 0, failed: 0, expired: 0, pending: 0 },
   lake: { rows: 0, files: 0, bytes: 0, lagRows: 0 },
-  log: { syncs: 0, syncMsP50: 0, syncMsP99: 0, walBytes: 0, gaps: [] },
+  log: { syncs: 0, syncMsP50: 0, syncMsP99: 0, walBytes: 0, indexBytes: 0, gaps: [] },
 });
 
 export interface FakeNode extends HeadraceNode {

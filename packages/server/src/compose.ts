@@ -266,6 +266,7 @@ const nodeStatus = (parts: StatusParts): NodeStatus => {
       syncMsP50: logMetrics.syncMsP50,
       syncMsP99: logMetrics.syncMsP99,
       walBytes: logMetrics.walBytes,
+      indexBytes: logMetrics.indexBytes,
       gaps: log.gaps(),
     },
   };

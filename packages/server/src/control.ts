@@ -55,6 +55,8 @@ export interface NodeStatus {
     syncMsP50: number;
     syncMsP99: number;
     walBytes: number;
+    /** Memory of the index of all blocks. */
+    indexBytes: number;
     /** Lost records that an operator has agreed to go on without. */
     gaps: readonly {
       readonly log: string;

@@ -99,5 +99,6 @@ export const metricsText = (status: NodeStatus): string => {
       [{ quantile: "0.99" }, status.log.syncMsP99],
     ]),
     family("headrace_log_wal_bytes", "gauge", "Bytes in the write-ahead log.", one(status.log.walBytes)),
+    family("headrace_log_index_bytes", "gauge", "Memory of the index of all blocks.", one(status.log.indexBytes)),
   ].join("");
 };

@@ -75,6 +75,11 @@ export const errorCatalogue = {
   ),
   HR_NODE_VERSION: entry("This version of Node.js is too old.", "Use Node.js 24 or newer."),
   HR_NOT_FOUND: entry("The named thing does not exist.", "Check the name; the message lists what exists."),
+  HR_OUT_OF_DESCRIPTORS: entry(
+    "The process has no file descriptor left.",
+    "Raise its limit (ulimit -n) or let fewer clients connect; intake resumes by itself.",
+    { afterMs: 1000 },
+  ),
   HR_OVERLOADED: entry("The node is overloaded and refuses new events.", "Send again after the stated pause.", {
     afterMs: 1000,
   }),

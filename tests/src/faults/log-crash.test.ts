@@ -216,7 +216,7 @@ test("S7: a log rolls over its segments while the process has no file descriptor
   using folder = temporaryFolder();
   const history = new LogHistory(dataIn(folder));
   const { run, violations } = await history.next(
-    { groups: 60, segmentBytes: cycle.segmentBytes, hog: true, retryMs: 5 },
+    { groups: 60, segmentBytes: cycle.segmentBytes, descriptors: "taken", retryMs: 5 },
     { prefix: ["prlimit", "--nofile=80:80"], bug },
   );
   expect(violations).toEqual([]);
@@ -225,6 +225,20 @@ test("S7: a log rolls over its segments while the process has no file descriptor
   const after = await history.next({ segmentBytes: cycle.segmentBytes }, { bug });
   expect(after.violations).toEqual([]);
   expect(after.run.recovered).toHaveLength(60);
+});
+
+test("S7: a log that can open no segment refuses, and takes again when there are descriptors", longer, async () => {
+  using folder = temporaryFolder();
+  const history = new LogHistory(dataIn(folder));
+  const { run, violations } = await history.next(
+    { groups: 60, segmentBytes: cycle.segmentBytes, descriptors: "none", retryMs: 5 },
+    { prefix: ["prlimit", "--nofile=200:200"], bug },
+  );
+  expect(violations).toEqual([]);
+  expect(run, run.stderr).toMatchObject({ code: 0, fatal: undefined });
+  expect(run.refused.length).toBeGreaterThan(0);
+  for (const text of run.refused) expect(text).toMatch(/^HR_OUT_OF_DESCRIPTORS /);
+  expect(run.acked).toHaveLength(60);
 });
 
 test("S18: a sync that takes its time delays acknowledgements and loses none", longer, async () => {

@@ -7,6 +7,7 @@
  * Lines: `recovered <JSON list of texts>`, `cut <segment> <offset>`, `sent <text>`, `acked <text>`, `refused <code>`, `fatal <code> <message>`, `done`.
  * Exit status: 0 after `done`, 70 after `fatal` while it runs, 71 when the log does not open.
  */
+import { spawn } from "node:child_process";
 import { openSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { EventBlockBuilder, EventBlockReader, InternedString } from "@headrace/engine";
@@ -29,11 +30,14 @@ export interface LogLoad {
   readonly retryMs?: number;
   /** Trims what is older than this many records, so that retention and rewriting have work; default: keeps all. */
   readonly keep?: number;
-  /** Takes all file descriptors that are left, again before each group from the twentieth on. */
-  readonly hog?: boolean;
+  /**
+   * From the twentieth group on: `taken` takes all file descriptors that are left before each group; `none` lowers the limit for a while, so that
+   * even what the log has in reserve cannot be used.
+   */
+  readonly descriptors?: "taken" | "none";
 }
 
-const hogFrom = 20;
+const scarceFrom = 20;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const say = (line: string): void => {
@@ -52,15 +56,26 @@ const {
   pauseEvery = 0,
   retryMs,
   keep,
-  hog = false,
+  descriptors,
 } = load;
 
-function takeDescriptors(): void {
+const hasDescriptor = (): boolean => {
   try {
-    for (;;) openSync("/dev/null", "r");
+    openSync("/dev/null", "r");
+    return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EMFILE") throw error;
+    return false;
   }
+};
+
+async function makeDescriptorsScarce(group: number): Promise<void> {
+  if (descriptors === "none" && group === scarceFrom) {
+    const limit = `prlimit --pid ${process.pid} --nofile`;
+    spawn("sh", ["-c", `${limit}=3: && sleep 1 && ${limit}=200:`], { stdio: "ignore" });
+    while (hasDescriptor()) await sleep(5);
+  }
+  if (descriptors === "taken") while (hasDescriptor());
 }
 
 /** Every record of the channel from `from` on. */
@@ -115,8 +130,8 @@ async function main(): Promise<void> {
   for (let group = 1; group <= groups; group++) {
     const text = `${run}.${group}`;
     // Its thread has to be there, and its code.
-    if (hog && group === hogFrom) await rewritten();
-    if (hog && group >= hogFrom) takeDescriptors();
+    if (descriptors && group === scarceFrom) await rewritten();
+    if (group >= scarceFrom) await makeDescriptorsScarce(group);
     const payload = encoder.encode(text.padEnd(payloadBytes, " "));
     for (;;) {
       const builder = new EventBlockBuilder(64 * 1024);
@@ -137,7 +152,7 @@ async function main(): Promise<void> {
     if (pauseEvery > 0 && group % pauseEvery === 0) await sleep(250);
   }
   // Sealed segments are rewritten into history by a thread of their own: its steps are part of the cycle.
-  if (groups > 0 && !hog) await rewritten();
+  if (groups > 0 && !descriptors) await rewritten();
   await log.close();
   lock[Symbol.dispose]();
   say("done");

@@ -119,6 +119,7 @@ describe("POST /v1/events", () => {
   test.each([
     ["HR_OVERLOADED", 429, "1"],
     ["HR_DISK_FULL", 429, "1"],
+    ["HR_OUT_OF_DESCRIPTORS", 429, "1"],
     ["HR_NOT_FOUND", 404, null],
     ["HR_LOG_FAILED", 503, null],
   ] as const)("%s of the node is %i, Retry-After %s", async (code, statusCode, retryAfter) => {

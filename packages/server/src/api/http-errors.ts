@@ -14,6 +14,7 @@ const statusOf: Partial<Record<ErrorCode, number>> = {
   HR_FENCED: 503,
   HR_LOG_FAILED: 503,
   HR_NOT_FOUND: 404,
+  HR_OUT_OF_DESCRIPTORS: 429,
   HR_OVERLOADED: 429,
   HR_QUERY_FAILED: 400,
   HR_QUERY_LIMIT: 422,

@@ -7,7 +7,7 @@ const descriptions: Readonly<Record<number, string>> = {
   404: "There is no such thing.",
   413: "Too large; nothing was stored.",
   422: "The query exceeded its limits.",
-  429: "Overloaded, or the disk is full (HR_DISK_FULL); nothing was stored, send again after Retry-After.",
+  429: "Overloaded, or no disk space or file descriptor is left; nothing was stored, send again after Retry-After.",
   503: "The node cannot answer now.",
 };
 

@@ -409,7 +409,7 @@ export class EmbeddedLog implements Log {
 }
 
 /** Nothing was stored, and the log can go on. */
-const isRefusal = ({ code }: HeadraceError): boolean => code === "HR_DISK_FULL" || code === "HR_UNAVAILABLE";
+const isRefusal = ({ code }: HeadraceError): boolean => code === "HR_DISK_FULL" || code === "HR_OUT_OF_DESCRIPTORS";
 
 const addTo = <T>(map: Map<number, Set<T>>, logId: number, listener: T): (() => void) => {
   const listeners = map.get(logId) ?? new Set<T>();

@@ -58,7 +58,7 @@ export class Wal {
 
   /**
    * Writes the blocks as one frame; {@link sync} makes it durable. Returns segment and offset of the first block.
-   * @throws HR_DISK_FULL, HR_UNAVAILABLE (no descriptor left): nothing is stored, the same call may be repeated. HR_LOG_FAILED: the process must end.
+   * @throws HR_DISK_FULL, HR_OUT_OF_DESCRIPTORS: nothing is stored, the same call may be repeated. HR_LOG_FAILED: the process must end.
    */
   write(blocks: readonly Uint8Array[], marker = false): { segment: number; offset: number } {
     let frameBytes = frameHeaderBytes;
@@ -182,7 +182,7 @@ const asLogError = (error: unknown, action: string): HeadraceError => {
   }
   if (code === "EMFILE" || code === "ENFILE") {
     // Only a segment is ever opened, and nothing was written before that.
-    return new HeadraceError("HR_UNAVAILABLE", `no file descriptor is left for the write-ahead log (${code})`, {
+    return new HeadraceError("HR_OUT_OF_DESCRIPTORS", `the write-ahead log can open no segment (${code})`, {
       cause: error,
     });
   }

@@ -14,7 +14,7 @@ export interface RuntimeOptions {
   readonly log: EmbeddedLog;
   readonly dataFolder: string;
   readonly release: Release;
-  /** When snapshots are made; default: at 16 MiB of journal and at as much as the last one. */
+  /** When snapshots are made; default: at 4 MiB of journal and at as much as the last one. */
   readonly snapshotTrigger?: SnapshotTrigger;
   readonly deliver: (command: PendingCommand) => "sent" | "offline";
   readonly onLog: (entry: { level: string; message: string; function: string }) => void;

@@ -11,7 +11,7 @@ export interface SnapshotTrigger {
   readonly journalBytesMin: number;
   readonly factor: number;
 }
-export const snapshotTriggerDefault: SnapshotTrigger = { journalBytesMin: 16 * 1024 * 1024, factor: 1 };
+export const snapshotTriggerDefault: SnapshotTrigger = { journalBytesMin: 4 * 1024 * 1024, factor: 1 };
 
 export class Snapshots {
   readonly folder: string;

@@ -1,2 +1,2 @@
-export { poolYieldsToMessagePath, yieldToMessagePath } from "./background.ts";
+export { yieldToMessagePath } from "./background.ts";
 export { type Endpoint, errorFromWire, errorToWire, Moved, openRpc, type Rpc } from "./rpc.ts";

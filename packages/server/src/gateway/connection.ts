@@ -320,6 +320,7 @@ export class Connection implements GroupMember, SessionConnection, Watched {
     else this.#writer.write(acks.sealedBytes);
     this.#session.acknowledged(acks.sealedCount);
     acks.drop();
+    this.#writer.flush();
     if (this.#closing && acks.isEmpty) this.#finish();
   }
 

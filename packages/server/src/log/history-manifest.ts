@@ -1,5 +1,15 @@
 /** The list of history files: an append-only file of lines `crc32c-hex json`, each made durable before a write-ahead segment is deleted. */
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  truncateSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { corrupt } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
@@ -92,14 +102,30 @@ const syncOnce = (descriptor: number, path: string): void => {
   }
 };
 
-/** Appends one entry and makes it durable. @throws HR_LOG_FAILED: the process must end */
+/** Writes a line whole or not at all: the step is tried again, and a line behind a part of another would be read as one damaged line. */
+const writeLine = (descriptor: number, line: Uint8Array, path: string): void => {
+  const { size } = fstatSync(descriptor);
+  try {
+    for (let at = 0; at < line.byteLength; ) at += writeSync(descriptor, line, at);
+  } catch (error) {
+    try {
+      ftruncateSync(descriptor, size);
+    } catch (cause) {
+      throw new HeadraceError("HR_LOG_FAILED", `a part of a line cannot be cut off ${path}: ${String(cause)}`, {
+        cause,
+      });
+    }
+    throw error;
+  }
+};
+
+/** Appends one entry and makes it durable. Any error but HR_LOG_FAILED leaves the list as it was. @throws HR_LOG_FAILED: the process must end */
 export const appendManifest = (folder: string, entry: ManifestEntry): void => {
   const path = manifestFile(folder);
   const isNew = !existsSync(path);
   const descriptor = openSync(path, "a");
   try {
-    const line = encode(entry);
-    for (let at = 0; at < line.byteLength; ) at += writeSync(descriptor, line, at);
+    writeLine(descriptor, encode(entry), path);
     syncOnce(descriptor, path);
   } finally {
     closeSync(descriptor);

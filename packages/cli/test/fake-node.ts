@@ -8,6 +8,7 @@ export const emptyStatus = (): NodeStatus => ({
   dataFolder: "/data",
   mqttUrl: "mqtt://127.0.0.1:1883",
   apiUrl: "http://127.0.0.1:8080",
+  listeners: [{ transport: "tcp", url: "mqtt://127.0.0.1:1883", connections: 0, turnedAway: 0 }],
   connections: 0,
   streams: [{ name: "readings", partitions: 1, stored: 0 }],
   tasks: [
@@ -47,7 +48,7 @@ export function fakeNode(dataFolder = "/data"): FakeNode {
   const closed = Promise.withResolvers<void>();
   const listeners: ((notice: AlertNotice) => void)[] = [];
   const node: FakeNode = {
-    mqttPort: 1883,
+    listeners: [{ transport: "tcp", host: "127.0.0.1", port: 1883, url: "mqtt://127.0.0.1:1883" }],
     httpPort: 8080,
     apiUrl: "http://127.0.0.1:8080",
     mqttUrl: "mqtt://127.0.0.1:1883",

@@ -12,7 +12,7 @@ import type { StreamDefinition } from "@headrace/sdk";
 import { AlertFeed } from "./alert-feed.ts";
 import { type Api, startApi } from "./api/index.ts";
 import type { Control, NodeStatus } from "./control.ts";
-import { type Gateway, startGateway } from "./gateway/index.ts";
+import { type Gateway, type ListenerOptions, startGateway } from "./gateway/index.ts";
 import { type Lake, type LakeStream, superviseLake } from "./lake/index.ts";
 import { EmbeddedLog, lockFolder, serveLog } from "./log/index.ts";
 import { metricsText } from "./metrics.ts";
@@ -91,8 +91,7 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
     gateway = await startGateway({
       log,
       streams: streamsOf(release.outline),
-      host,
-      port: options.mqttPort ?? mqttPortDefault,
+      listeners: options.listeners ?? [{ transport: "tcp", host, port: mqttPortDefault }],
       gateways: options.gateways ?? 1,
       ...(options.lingerMs !== undefined && { limits: { lingerMs: options.lingerMs } }),
     });
@@ -115,6 +114,8 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
       for (const { logId, writer, beforeSequence } of channels) log.hold("lake", { logId, writer }, beforeSequence);
     });
 
+    const listeners = gateway.listeners.map((listener) => ({ ...listener, url: urlOf(listener) }));
+    const mqttUrl = listeners[0]?.url ?? "";
     const baseline = new Map(runtime.status().map(({ name, processed }) => [name, processed]));
     const status = async (): Promise<NodeStatus> =>
       nodeStatus({
@@ -141,7 +142,6 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
     openRpc(controlChannel.port1, control as never);
     const apiLog = new MessageChannel();
     serveLog(log, apiLog.port1);
-    const mqttUrl = `mqtt://${host}:${gateway.port}`;
     const api: Api = await startApi({
       controlPort: controlChannel.port2,
       logPort: apiLog.port2,
@@ -181,7 +181,7 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
       closed.resolve();
     };
     return {
-      mqttPort: gateway.port,
+      listeners,
       httpPort: api.port,
       apiUrl: api.url,
       mqttUrl,
@@ -208,6 +208,8 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
     throw error;
   }
 };
+
+const urlOf = ({ host, port }: ListenerOptions): string => `mqtt://${host.includes(":") ? `[${host}]` : host}:${port}`;
 
 const applyRetention = async (log: EmbeddedLog, outline: AppOutline): Promise<void> => {
   for (const { name, partitions, kind, retain } of outline.streams) {
@@ -250,6 +252,12 @@ const nodeStatus = (parts: StatusParts): NodeStatus => {
     dataFolder: parts.dataFolder,
     mqttUrl: parts.mqttUrl,
     apiUrl: parts.apiUrl,
+    listeners: counts.listeners.map(({ transport, connections, turnedAway, ...listener }) => ({
+      transport,
+      url: urlOf({ transport, ...listener }),
+      connections,
+      turnedAway,
+    })),
     connections: counts.connections,
     streams: outline.streams.map(({ name, partitions }) => ({ name, partitions, stored: storedOf(name) })),
     tasks,

@@ -37,6 +37,8 @@ export interface NodeStatus {
   dataFolder: string;
   mqttUrl: string;
   apiUrl: string;
+  /** Where devices connect. */
+  listeners: { transport: string; url: string; connections: number; turnedAway: number }[];
   connections: number;
   /** Events stored since the data folder was made, by stream. */
   streams: { name: string; partitions: number; stored: number }[];

@@ -6,6 +6,7 @@ export { type BackupInfo, backupDataFolder, restoreDataFolder } from "./backup.t
 export { startNode } from "./compose.ts";
 export type { Control, NodeStatus, QueryResult, SubmittedEvent, TaskStatus } from "./control.ts";
 export { type Diagnosis, examine } from "./doctor.ts";
+export type { ListenerOptions, Transport } from "./gateway/index.ts";
 export type { AlertNotice, HeadraceNode, StartOptions } from "./node.ts";
 export { repairDataFolder } from "./repair.ts";
 export { type DataSurvey, verifyDataFolder } from "./verify.ts";

@@ -1,15 +1,16 @@
 /** What the command line and tests see of a running node. */
 import type { NodeStatus } from "./control.ts";
+import type { ListenerOptions } from "./gateway/index.ts";
 
 export interface StartOptions {
   /** The application's file, or a folder with app.ts. */
   readonly app: string;
   /** Everything durable is in it; made if absent. */
   readonly dataFolder: string;
-  /** Default 127.0.0.1. */
+  /** Of the API. Default 127.0.0.1. */
   readonly host?: string;
-  /** Default 1883; 0 chooses a free one. */
-  readonly mqttPort?: number;
+  /** Where devices connect. Default: TCP on `host`, port 1883. */
+  readonly listeners?: readonly ListenerOptions[];
   /** Default 8080; 0 chooses a free one. */
   readonly httpPort?: number;
   /** Gateway threads; default 1, which shares a thread with the log. */
@@ -29,9 +30,11 @@ export interface AlertNotice {
 }
 
 export interface HeadraceNode {
-  readonly mqttPort: number;
+  /** Where devices connect, with the ports that were given, in the order of the options. */
+  readonly listeners: readonly (ListenerOptions & { readonly url: string })[];
   readonly httpPort: number;
   readonly apiUrl: string;
+  /** The URL of the first listener. */
   readonly mqttUrl: string;
   readonly dataFolder: string;
   /** The application's files: `dev` watches them. */

@@ -67,8 +67,7 @@ export const startTestNode = async (options: Partial<GatewayOptions> & { folder?
     });
   const gateway = await startGateway({
     streams: [streamOf("readings", "plants/:plant/pumps/:device"), streamOf("raw", "raw/+")],
-    host: "127.0.0.1",
-    port: 0,
+    listeners: [{ transport: "tcp", host: "127.0.0.1", port: 0 }],
     ...options,
     log,
   });
@@ -82,7 +81,7 @@ export const startTestNode = async (options: Partial<GatewayOptions> & { folder?
   return {
     gateway,
     log,
-    port: gateway.port,
+    port: gateway.listeners[0]?.port ?? 0,
     folder,
     events: async (stream) => {
       const found: StoredEvent[] = [];

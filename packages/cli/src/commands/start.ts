@@ -1,4 +1,5 @@
 /** headrace start: runs an application. */
+import type { ListenerOptions } from "@headrace/server";
 import { type Command, Option } from "commander";
 import { dataFolderDefault } from "../client/connection.ts";
 import { type Display, jsonDisplay, linesDisplay, terminalDisplay } from "../display/display.ts";
@@ -45,11 +46,12 @@ export const withNode = (command: Command): Command =>
 
 /** The options of a run; what makes no sense together is refused. */
 export function runOptionsOf(app: string, options: NodeOptions): Omit<RunOptions, "frames"> {
-  const { data: dataFolder, fleet, ...rest } = options;
+  const { data: dataFolder, fleet, mqttPort, ...rest } = options;
   for (const name of ["devices", "rate", "seed"] as const) {
     if (options[name] !== undefined && fleet === undefined) throw new UsageError(`--${name} needs --fleet`);
   }
-  return { ...rest, app, dataFolder, ...(fleet !== undefined && { fleet }) };
+  const listeners: ListenerOptions[] = [{ transport: "tcp", host: options.host, port: mqttPort }];
+  return { ...rest, app, dataFolder, listeners, ...(fleet !== undefined && { fleet }) };
 }
 
 function displayFor(json: boolean, { out, err }: Output): Display {

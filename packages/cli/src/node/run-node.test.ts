@@ -16,7 +16,7 @@ const options: RunOptions = {
   app: folder,
   dataFolder: folder,
   host: "127.0.0.1",
-  mqttPort: 0,
+  listeners: [],
   httpPort: 0,
   frames: true,
 };

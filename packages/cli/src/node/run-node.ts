@@ -1,8 +1,9 @@
 /** Runs a node with or without a fleet until it is told to stop: what `start` and `dev` share. */
 import { join } from "node:path";
-import type { HeadraceNode, NodeStatus, startNode } from "@headrace/server";
+import type { HeadraceNode, ListenerOptions, NodeStatus, startNode } from "@headrace/server";
 import type { Display } from "../display/display.ts";
 import { Frames, type Summary, summaryOf } from "../display/frame.ts";
+import { UsageError } from "../output/errors.ts";
 import { safe } from "../output/text.ts";
 import { fleetFile, type RunningFleet, startFleetThread } from "./fleet.ts";
 
@@ -10,7 +11,7 @@ export interface RunOptions {
   readonly app: string;
   readonly dataFolder: string;
   readonly host: string;
-  readonly mqttPort: number;
+  readonly listeners: readonly ListenerOptions[];
   readonly httpPort: number;
   readonly gateways?: number;
   readonly linger?: number;
@@ -73,6 +74,14 @@ async function drained(node: HeadraceNode, signal: AbortSignal): Promise<NodeSta
   }
 }
 
+/** Where a simulated fleet connects. It is on this machine; an address that means "all" cannot be called. */
+function fleetTarget({ listeners }: HeadraceNode): { host: string; port: number } {
+  const tcp = listeners.find(({ transport }) => transport === "tcp");
+  if (!tcp) throw new UsageError("--fleet needs the listener for MQTT over TCP");
+  const { host, port } = tcp;
+  return { host: host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host, port };
+}
+
 /** Runs until the duration is over, the signal aborts, or the node ends; the summary when there was a duration. */
 export async function runNode(options: RunOptions, dependencies: RunDependencies): Promise<Summary | undefined> {
   const { app, dataFolder, host, durationMs } = options;
@@ -82,7 +91,7 @@ export async function runNode(options: RunOptions, dependencies: RunDependencies
     app,
     dataFolder,
     host,
-    mqttPort: options.mqttPort,
+    listeners: options.listeners,
     httpPort: options.httpPort,
     ...(options.gateways !== undefined && { gateways: options.gateways }),
     ...(options.linger !== undefined && { lingerMs: options.linger }),
@@ -111,9 +120,7 @@ export async function runNode(options: RunOptions, dependencies: RunDependencies
     if (fleetPath !== undefined) {
       const { devices, rate, seed } = options;
       fleet = await startFleetThread(fleetPath, {
-        // The fleet is on this machine; an address that means "all" cannot be called.
-        host: host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host,
-        port: node.mqttPort,
+        ...fleetTarget(node),
         stateFile: join(node.dataFolder, "fleet-epoch"),
         ...(devices !== undefined && { devices }),
         ...(rate !== undefined && { rate }),

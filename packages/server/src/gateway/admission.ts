@@ -4,6 +4,7 @@ import type { Held } from "./fan-out-message.ts";
 import { type Exchange, unknownMethod } from "./mechanism.ts";
 import type { Authentication } from "./policy.ts";
 import type { Shared } from "./shared.ts";
+import type { Peer } from "./transports/transport.ts";
 
 export type Admitted = Extract<Authentication, { readonly identity: string | undefined }>;
 
@@ -12,6 +13,7 @@ export interface AdmissionParts {
   readonly session: ServerSession<Held>;
   readonly run: (actions: readonly SessionAction[]) => void;
   readonly identity: () => string | undefined;
+  readonly peer: Peer;
   /** Lets the client in; settles when its session is there. */
   readonly admit: (connect: ConnectRequest, answer: Admitted) => Promise<void> | undefined;
   /** Reads nothing of the client until then. */
@@ -34,7 +36,8 @@ export class Admission {
       return;
     }
     const { clientId, username, password } = connect;
-    const answer = this.#parts.shared.authenticate({ clientId, username, password });
+    const { shared, peer } = this.#parts;
+    const answer = shared.authenticate({ clientId, username, password, peer });
     this.#wait(answer instanceof Promise ? this.#later(connect, answer) : this.#decide(connect, answer));
   }
 

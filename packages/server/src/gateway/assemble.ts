@@ -8,12 +8,13 @@ import { Intake } from "./intake.ts";
 import { KeepAlive } from "./keep-alive.ts";
 import type { GatewayLimits } from "./limits.ts";
 import type { Mechanisms } from "./mechanism.ts";
-import { type Listener, listen } from "./mqtt-listener.ts";
 import type { Authenticate, Authorize } from "./policy.ts";
 import { Retained, type RetainedLog } from "./retained.ts";
 import { Router } from "./routes.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Shared } from "./shared.ts";
+import { connectionBudget, type Listener, openListener } from "./transports/listener.ts";
+import type { ListenerOptions } from "./transports/transport.ts";
 
 export interface Parts {
   readonly ingest: Ingest;
@@ -66,24 +67,35 @@ const deviceOfCommandFilter = (filter: string, asking: string): string | undefin
   return device === "+" ? asking : device;
 };
 
-export interface Address {
-  readonly host: string;
-  readonly port: number;
-  readonly reusePort?: boolean;
-}
-
-/** Takes connections in this thread. @throws HR_PORT_IN_USE */
-export const acceptConnections = (shared: Shared, address: Address): Promise<Listener> =>
-  listen({
-    ...address,
-    connectionsMax: shared.limits.connectionsMax,
-    onConnection: (socket) => void new Connection(socket, shared),
-  });
+/** Takes connections in this thread; opens all listeners or none. @throws HR_PORT_IN_USE */
+export const acceptConnections = async (
+  shared: Shared,
+  listeners: readonly ListenerOptions[],
+  { reusePort = false }: { readonly reusePort?: boolean } = {},
+): Promise<readonly Listener[]> => {
+  const budget = connectionBudget(shared.limits.connectionsMax);
+  const opened: Listener[] = [];
+  try {
+    for (const options of listeners) {
+      opened.push(
+        await openListener(options, {
+          budget,
+          reusePort,
+          accept: (wire, peer) => void new Connection(wire, shared, peer),
+        }),
+      );
+    }
+    return opened;
+  } catch (error) {
+    await Promise.all(opened.map((listener) => listener.stop()));
+    throw error;
+  }
+};
 
 /** Accepts no more, stores and acknowledges what was accepted, tells the clients, and closes what is open at the deadline. */
-export const drain = async (shared: Shared, listener: Listener, deadlineMs: number): Promise<void> => {
+export const drain = async (shared: Shared, listeners: readonly Listener[], deadlineMs: number): Promise<void> => {
   const { clients, ingest, keepAlive } = shared;
-  void listener.stop();
+  for (const listener of listeners) void listener.stop();
   clients.isShuttingDown = true;
   clients.endAll(reasonCodes.serverShuttingDown, "the node is stopping");
   const endMs = performance.now() + deadlineMs;
@@ -91,6 +103,6 @@ export const drain = async (shared: Shared, listener: Listener, deadlineMs: numb
   while ((clients.count > 0 || ingest.isBusy) && performance.now() < endMs) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  listener.destroy();
+  for (const listener of listeners) listener.destroy();
   keepAlive.close();
 };

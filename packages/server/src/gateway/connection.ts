@@ -1,5 +1,4 @@
-/** One MQTT connection: socket and scanner on one side, session, intake and subscriptions on the other. */
-import type { Socket } from "node:net";
+/** One MQTT connection: wire and scanner on one side, session, intake and subscriptions on the other. */
 import { InternedString } from "@headrace/engine";
 import {
   type ConnectRequest,
@@ -33,6 +32,7 @@ import type { Shared } from "./shared.ts";
 import { SocketWriter } from "./socket-writer.ts";
 import { Key } from "./stream-state.ts";
 import { subscribe } from "./subscribe.ts";
+import type { Peer, Wire } from "./transports/transport.ts";
 import { allowed, Verdicts } from "./verdicts.ts";
 
 /** How long a client may take to close its side. */
@@ -40,7 +40,7 @@ const closeDeadlineMs = 2_000;
 
 export class Connection implements GroupMember, SessionConnection, Watched {
   readonly #shared: Shared;
-  readonly #socket: Socket;
+  readonly #socket: Wire;
   readonly #scanner: PacketScanner;
   readonly #session: ServerSession<Held>;
   readonly #writer: SocketWriter;
@@ -59,6 +59,8 @@ export class Connection implements GroupMember, SessionConnection, Watched {
   #waiting: Buffer[] = [];
   #held = false;
   #lastPacketMs: number;
+  /** From when on the client has to become connected: its accept, then its CONNECT and each AUTH, never a mere byte (M16). */
+  #admissionMs: number;
   /** Wall clock at the chunk that is being scanned. */
   #arrivalMs = 0;
   #viewed: Buffer | undefined;
@@ -71,7 +73,7 @@ export class Connection implements GroupMember, SessionConnection, Watched {
   identity: string | undefined;
   clientId = "";
 
-  constructor(socket: Socket, shared: Shared) {
+  constructor(socket: Wire, shared: Shared, peer: Peer) {
     this.#socket = socket;
     this.#shared = shared;
     const { limits } = shared;
@@ -95,13 +97,14 @@ export class Connection implements GroupMember, SessionConnection, Watched {
       session,
       run: (actions) => this.#run(actions),
       identity: () => this.identity,
+      peer,
       admit: (connect, answer) => this.#admit(connect, answer),
       wait: (done) => this.#wait(done),
       isGone: () => this.#socket.destroyed || this.#closing,
     });
     this.#lastPacketMs = performance.now();
+    this.#admissionMs = peer.acceptedMs;
     shared.keepAlive.add(this);
-    socket.setNoDelay(true);
     socket.on("data", (chunk) => this.#received(chunk));
     socket.on("drain", () => this.#drained());
     socket.on("error", () => socket.destroy());
@@ -115,7 +118,7 @@ export class Connection implements GroupMember, SessionConnection, Watched {
   get dueMs(): number {
     const { connectDeadlineMs } = this.#shared.limits;
     if (this.#closing) return this.#lastPacketMs + closeDeadlineMs;
-    return this.#lastPacketMs + (this.#connected ? this.#session.silenceMaxMs : connectDeadlineMs);
+    return this.#connected ? this.#lastPacketMs + this.#session.silenceMaxMs : this.#admissionMs + connectDeadlineMs;
   }
   expired(): void {
     if (this.#connected && !this.#closing) this.#run(this.#session.onTick(this.#lastPacketMs, performance.now()));
@@ -351,6 +354,7 @@ export class Connection implements GroupMember, SessionConnection, Watched {
           break;
         case "authenticate":
           this.#scanner.version = this.#session.version;
+          this.#admissionMs = this.#lastPacketMs;
           this.#admission.begin(action.connect);
           break;
         case "connected":
@@ -373,6 +377,7 @@ export class Connection implements GroupMember, SessionConnection, Watched {
           this.#changed(action);
           break;
         case "auth":
+          this.#admissionMs = this.#lastPacketMs;
           this.#admission.step(action.method, action.data, action.isAgain);
           break;
         case "close":

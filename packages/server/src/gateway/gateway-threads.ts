@@ -6,11 +6,12 @@ import { openRpc, type Rpc } from "../threads/index.ts";
 import type { DeviceOf } from "./device-of.ts";
 import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
 import { markRepeats } from "./mark-repeats.ts";
-import { listen } from "./mqtt-listener.ts";
 import { type MarkChange, type Marks, settleChanges } from "./repeats.ts";
 import type { Shared } from "./shared.ts";
 import type { RetainedMessage, ThreadStart, ThreadStats, ThreadStream, ThreadSubscription } from "./thread-protocol.ts";
 import { ThreadSessions } from "./thread-sessions.ts";
+import { assertFree, type ListenerCounts } from "./transports/listener.ts";
+import type { ListenerOptions } from "./transports/transport.ts";
 
 /** Where a stream's repeats are checked, by log id. */
 export interface RepeatCheck {
@@ -23,8 +24,7 @@ export interface ThreadsOptions {
   readonly log: EmbeddedLog;
   readonly shared: Shared;
   readonly count: number;
-  readonly host: string;
-  readonly port: number;
+  readonly listeners: readonly ListenerOptions[];
   readonly checks: ReadonlyMap<number, RepeatCheck>;
   /** The channels of thread `index`, whose writer is `index` + 1. */
   readonly streamsOf: (index: number) => Promise<readonly ThreadStream[]>;
@@ -34,13 +34,14 @@ export interface ThreadsOptions {
 }
 
 export interface Threads {
-  readonly port: number;
+  /** In the order of the options. */
+  readonly ports: readonly number[];
   stats(): ThreadStats;
   setStreams(): Promise<void>;
   close(deadlineMs: number): Promise<void>;
 }
 
-const none: ThreadStats = { connections: 0, refused: 0, dropped: 0 };
+const none: ThreadStats = { listeners: [], refused: 0, dropped: 0 };
 
 export const startThreads = async (options: ThreadsOptions): Promise<Threads> => {
   const { log, shared, count, checks } = options;
@@ -93,7 +94,8 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
       if (!isClosing) process.emitWarning(`gateway thread ${index + 1} ended: ${error.message}`);
     });
     worker.on("exit", () => {
-      stats[index] = { ...stats[index], connections: 0 };
+      const closed = stats[index]?.listeners.map((counts) => ({ ...counts, connections: 0 })) ?? [];
+      stats[index] = { ...stats[index], listeners: closed };
       if (!isClosing) sessions.drop(index);
     });
     workers.push(worker);
@@ -123,13 +125,15 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
     await Promise.all(workers.map((worker) => worker.terminate()));
   };
 
-  let port = options.port;
+  let { listeners } = options;
   try {
-    await assertFree(options.host, port);
+    for (const listener of listeners) await assertFree(listener);
     for (const [index, thread] of threads.entries()) {
       const streams = await options.streamsOf(index);
-      const start: ThreadStart = { host: options.host, port, limits, streams, retained: retained.all() };
-      port = (await thread.call("start", [start])) as number;
+      const start: ThreadStart = { listeners, limits, streams, retained: retained.all() };
+      const ports = (await thread.call("start", [start])) as number[];
+      // A free port that the first thread was given is the port of the others.
+      listeners = listeners.map((listener, place) => ({ ...listener, port: ports[place] ?? listener.port }));
     }
   } catch (error) {
     await stop();
@@ -137,9 +141,9 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
   }
 
   return {
-    port,
+    ports: listeners.map(({ port }) => port),
     stats: () => ({
-      connections: stats.reduce((sum, { connections }) => sum + connections, 0),
+      listeners: listeners.map((_, place) => sumOf(stats.map((thread) => thread.listeners[place]))),
       refused: stats.reduce((sum, { refused }) => sum + refused, 0),
       dropped: stats.reduce((sum, { dropped }) => sum + dropped, 0),
     }),
@@ -155,9 +159,8 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
   };
 };
 
-/** With a shared port the system lets a second node listen beside the first: found out by listening alone once. @throws HR_PORT_IN_USE */
-const assertFree = async (host: string, port: number): Promise<void> => {
-  if (port === 0) return;
-  const probe = await listen({ host, port, connectionsMax: 1, onConnection: (socket) => socket.destroy() });
-  await probe.stop();
-};
+/** The figures of one listener over all threads. */
+const sumOf = (threads: readonly (ListenerCounts | undefined)[]): ListenerCounts => ({
+  connections: threads.reduce((sum, counts) => sum + (counts?.connections ?? 0), 0),
+  turnedAway: threads.reduce((sum, counts) => sum + (counts?.turnedAway ?? 0), 0),
+});

@@ -4,7 +4,6 @@ import { openRpc } from "../threads/index.ts";
 import { acceptConnections, assemble, drain } from "./assemble.ts";
 import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
 import { Ingest } from "./ingest.ts";
-import type { Listener } from "./mqtt-listener.ts";
 import { BuilderPool, PartitionWriter } from "./partition-writer.ts";
 import { anonymous, openPolicy } from "./policy.ts";
 import type { Receiver } from "./receiver.ts";
@@ -13,11 +12,12 @@ import type { Shared } from "./shared.ts";
 import { StreamState } from "./stream-state.ts";
 import { ThreadLog } from "./thread-log.ts";
 import type { RetainedMessage, ThreadStart, ThreadStats, ThreadStream, WireDelivery } from "./thread-protocol.ts";
+import type { Listener } from "./transports/listener.ts";
 
 if (!parentPort) throw new Error("a gateway thread is started by the node");
 const statsIntervalMs = 250;
 let shared: Shared | undefined;
-let listener: Listener | undefined;
+let listeners: readonly Listener[] = [];
 const pool = new BuilderPool();
 const writers = new Map<number, PartitionWriter>();
 
@@ -45,7 +45,8 @@ const setStreams = (streams: readonly ThreadStream[]): void => {
   router.setStreams(states);
 };
 
-const start = async ({ host, port, limits, streams, retained }: ThreadStart): Promise<number> => {
+/** @returns the ports, in the order of the options */
+const start = async ({ listeners: options, limits, streams, retained }: ThreadStart): Promise<number[]> => {
   const log = new ThreadLog(rpc);
   const ingest = new Ingest(log, limits.waitingBytesMax, limits.lingerMs);
   shared = await assemble({
@@ -67,13 +68,13 @@ const start = async ({ host, port, limits, streams, retained }: ThreadStart): Pr
   shared.clients.onClaimed = (clientId) => rpc.emit("claimed", [clientId]);
   setStreams(streams);
   for (const { message, arrivalMs } of retained) shared.retained.apply(new FanOutMessage(message), arrivalMs);
-  listener = await acceptConnections(shared, { host, port, reusePort: true });
+  listeners = await acceptConnections(shared, options, { reusePort: true });
   setInterval(() => rpc.emit("stats", [statsNow()]), statsIntervalMs).unref();
-  return listener.port;
+  return listeners.map(({ port }) => port);
 };
 
 const statsNow = (): ThreadStats => ({
-  connections: listener?.count ?? 0,
+  listeners: listeners.map(({ counts }) => counts),
   refused: shared?.counters.refused ?? 0,
   dropped: shared?.fanOut.dropped ?? 0,
 });
@@ -84,7 +85,7 @@ const rpc = openRpc(
     start,
     setStreams,
     close: async (deadlineMs: number): Promise<ThreadStats> => {
-      if (shared && listener) await drain(shared, listener, deadlineMs);
+      if (shared) await drain(shared, listeners, deadlineMs);
       return statsNow();
     },
   },

@@ -218,7 +218,9 @@ describe.each([1, 2])("with %i gateway thread(s)", (gateways) => {
 
     test("a port in use is named", async () => {
       await using node = await startTestNode({ gateways });
-      await expect(startTestNode({ gateways, port: node.port })).rejects.toMatchObject({
+      await expect(
+        startTestNode({ gateways, listeners: [{ transport: "tcp", host: "127.0.0.1", port: node.port }] }),
+      ).rejects.toMatchObject({
         code: "HR_PORT_IN_USE",
         data: { port: node.port, host: "127.0.0.1" },
       });

@@ -19,14 +19,15 @@ import type { Shared } from "./shared.ts";
 import { SourceStreams } from "./source-streams.ts";
 import { Key } from "./stream-state.ts";
 import { Submissions } from "./submit.ts";
+import type { ListenerCounts } from "./transports/listener.ts";
+import type { ListenerOptions } from "./transports/transport.ts";
 import { publishWill } from "./wills.ts";
 
 export interface GatewayOptions {
   readonly log: EmbeddedLog;
   readonly streams: readonly StreamDefinition[];
-  readonly host: string;
-  /** 0 for any free port. */
-  readonly port: number;
+  /** Where devices connect; at least one. */
+  readonly listeners: readonly ListenerOptions[];
   /** Default: {@link openPolicy}. */
   readonly authorize?: Authorize;
   /** Default: everybody is anonymous. */
@@ -38,10 +39,14 @@ export interface GatewayOptions {
   /** Gateway threads, each listening on the same port. Default 1: the gateway shares its thread with the log. */
   readonly gateways?: number;
   readonly limits?: Partial<GatewayLimits>;
-  readonly reusePort?: boolean;
 }
 
+/** A listener with what it has seen. */
+export interface ListenerStats extends ListenerOptions, ListenerCounts {}
+
 export interface GatewayStats {
+  /** In the order of the options. */
+  readonly listeners: readonly ListenerStats[];
   readonly connections: number;
   /** Events stored in source streams since this start. */
   readonly stored: number;
@@ -55,7 +60,8 @@ export interface GatewayStats {
 }
 
 export interface Gateway {
-  readonly port: number;
+  /** Where devices connect, with the ports that were given, in the order of the options. */
+  readonly listeners: readonly ListenerOptions[];
   /**
    * Stores events; settles when all are durable.
    * @throws HR_OVERLOADED, HR_NOT_FOUND (no such stream, or no stream takes the topic), HR_EVENT_TOO_LARGE, HR_DISK_FULL: nothing was stored
@@ -129,7 +135,6 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
   };
   let front: Front;
   try {
-    const { host, port } = options;
     front =
       count === 1
         ? await startOwn(shared, options)
@@ -137,8 +142,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
             log,
             shared,
             count,
-            host,
-            port,
+            listeners: options.listeners,
             checks: streams.checks,
             streamsOf: (index) => streams.channelsFor(index + 1),
             onReady,
@@ -159,8 +163,13 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     await streams.close();
   };
 
+  const listeners = options.listeners.map((listener, index) => ({
+    ...listener,
+    port: front.ports[index] ?? listener.port,
+  }));
+
   return {
-    port: front.port,
+    listeners,
     submit: (events, idempotencyKey) =>
       closing
         ? Promise.reject(new HeadraceError("HR_UNAVAILABLE", "the node is stopping"))
@@ -175,10 +184,20 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
       await front.setStreams();
     },
     stats: () => {
-      const { connections, refused, dropped } = front.stats();
+      const { refused, dropped, ...seen } = front.stats();
       const { byStream, repeated } = streams.counts();
       const stored = Object.values(byStream).reduce((sum, events) => sum + events, 0);
-      return { connections, stored, repeated: repeated + ingest.repeated, refused, dropped, byStream };
+      const connections = seen.listeners.reduce((sum, counts) => sum + counts.connections, 0);
+      const counted = listeners.map((listener, index) => ({ ...listener, ...noCounts, ...seen.listeners[index] }));
+      return {
+        listeners: counted,
+        connections,
+        stored,
+        repeated: repeated + ingest.repeated,
+        refused,
+        dropped,
+        byStream,
+      };
     },
     close: ({ deadlineMs = 5_000 } = {}) => {
       closing ??= shutDown(deadlineMs);
@@ -188,14 +207,20 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
 };
 
 /** Where connections arrive. */
-type Front = Pick<Threads, "port" | "stats" | "setStreams" | "close">;
+type Front = Pick<Threads, "ports" | "stats" | "setStreams" | "close">;
 
-const startOwn = async (shared: Shared, { host, port, reusePort }: GatewayOptions): Promise<Front> => {
-  const listener = await acceptConnections(shared, { host, port, ...(reusePort && { reusePort }) });
+const noCounts: ListenerCounts = { connections: 0, turnedAway: 0 };
+
+const startOwn = async (shared: Shared, options: GatewayOptions): Promise<Front> => {
+  const listeners = await acceptConnections(shared, options.listeners);
   return {
-    port: listener.port,
-    stats: () => ({ connections: listener.count, refused: shared.counters.refused, dropped: shared.fanOut.dropped }),
+    ports: listeners.map(({ port }) => port),
+    stats: () => ({
+      listeners: listeners.map(({ counts }) => counts),
+      refused: shared.counters.refused,
+      dropped: shared.fanOut.dropped,
+    }),
     setStreams: () => Promise.resolve(),
-    close: (deadlineMs) => drain(shared, listener, deadlineMs),
+    close: (deadlineMs) => drain(shared, listeners, deadlineMs),
   };
 };

@@ -1,4 +1,4 @@
-export { type Gateway, type GatewayOptions, type GatewayStats, startGateway } from "./gateway.ts";
+export { type Gateway, type GatewayOptions, type GatewayStats, type ListenerStats, startGateway } from "./gateway.ts";
 export { defaultLimits, type GatewayLimits } from "./limits.ts";
 export {
   type Authenticate,
@@ -8,3 +8,4 @@ export {
   openPolicy,
   type PolicyAction,
 } from "./policy.ts";
+export type { ListenerOptions, Peer, Transport } from "./transports/transport.ts";

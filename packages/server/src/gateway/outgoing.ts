@@ -1,5 +1,4 @@
 /** Messages on their way to one connected client: version, aliases, what is left of their time, and the bound of its socket. */
-import type { Socket } from "node:net";
 import { encodeAcknowledgement, offered, packetTypes, type ServerSession } from "@headrace/mqtt";
 import type { FanOutMessage, Held, Variant } from "./fan-out-message.ts";
 import type { Delivery, Receiver } from "./receiver.ts";
@@ -7,11 +6,12 @@ import type { Shared } from "./shared.ts";
 import type { SocketWriter } from "./socket-writer.ts";
 import { lowerQos } from "./stored.ts";
 import { TopicAliases } from "./topic-aliases.ts";
+import type { Wire } from "./transports/transport.ts";
 
 export class OutgoingMessages {
   readonly #shared: Shared;
   readonly #session: ServerSession<Held>;
-  readonly #socket: Socket;
+  readonly #socket: Wire;
   readonly #writer: SocketWriter;
   readonly #receiver: Receiver;
   #aliases: TopicAliases | undefined;
@@ -19,7 +19,7 @@ export class OutgoingMessages {
   constructor(parts: {
     shared: Shared;
     session: ServerSession<Held>;
-    socket: Socket;
+    socket: Wire;
     writer: SocketWriter;
     receiver: Receiver;
   }) {

@@ -1,4 +1,5 @@
 /** Who may do what. Asked when a topic is first used by a connection, and again at every delivery (P9). */
+import type { Peer } from "./transports/transport.ts";
 
 export type PolicyAction = "publish" | "subscribe" | "receive";
 
@@ -13,11 +14,12 @@ export type Authorize = (
   topic: string,
 ) => string | undefined;
 
-/** What a client says about itself in CONNECT. */
+/** What a client says about itself in CONNECT, and what its transport says about it. */
 export interface Credentials {
   readonly clientId: string;
   readonly username: string | undefined;
   readonly password: Uint8Array | undefined;
+  readonly peer: Peer;
 }
 
 /** The identity of a client (undefined: anonymous), or the MQTT 5 reason code of the refusal. */

@@ -1,18 +1,18 @@
 /** Bytes to one socket, coalesced: one write per turn, one buffer used again while the socket keeps up. */
-import type { Socket } from "node:net";
 import { type EncodedPublish, patchPublish, writePublish } from "@headrace/mqtt";
+import type { Wire } from "./transports/transport.ts";
 
 const startBytes = 512;
 const keptBytes = 64 * 1024;
 
 export class SocketWriter {
-  readonly #socket: Socket;
+  readonly #socket: Wire;
   readonly #flushLater: (writer: SocketWriter) => void;
   #buffer = Buffer.allocUnsafeSlow(startBytes);
   #length = 0;
   #asked = false;
 
-  constructor(socket: Socket, flushLater: (writer: SocketWriter) => void) {
+  constructor(socket: Wire, flushLater: (writer: SocketWriter) => void) {
     this.#socket = socket;
     this.#flushLater = flushLater;
   }

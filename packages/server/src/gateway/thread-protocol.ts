@@ -5,6 +5,8 @@ import type { GatewayLimits } from "./limits.ts";
 import type { WriterChannel } from "./partition-writer.ts";
 import type { Delivery } from "./receiver.ts";
 import type { SourceStream } from "./stream-state.ts";
+import type { ListenerCounts } from "./transports/listener.ts";
+import type { ListenerOptions } from "./transports/transport.ts";
 
 /** A stream with the channels of one thread's writer, one per partition. */
 export interface ThreadStream {
@@ -13,8 +15,7 @@ export interface ThreadStream {
 }
 
 export interface ThreadStart {
-  readonly host: string;
-  readonly port: number;
+  readonly listeners: readonly ListenerOptions[];
   readonly limits: GatewayLimits;
   readonly streams: readonly ThreadStream[];
   readonly retained: readonly RetainedMessage[];
@@ -35,7 +36,8 @@ export interface ThreadSubscription {
 export type WireDelivery = Omit<Delivery, "receiver">;
 
 export interface ThreadStats {
-  readonly connections: number;
+  /** In the order of the options. */
+  readonly listeners: readonly ListenerCounts[];
   readonly refused: number;
   readonly dropped: number;
 }

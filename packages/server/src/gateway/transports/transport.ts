@@ -1,0 +1,38 @@
+/** What carries MQTT, where it is listened for, and what is known of the other side. */
+
+export type Transport = "tcp";
+
+/** One place where devices connect. Travels between threads. */
+export interface ListenerOptions {
+  readonly transport: Transport;
+  readonly host: string;
+  /** 0 for any free port. */
+  readonly port: number;
+}
+
+/** What a connection needs of its transport: `Socket` as it is, so that plain TCP passes through nothing. */
+export interface Wire {
+  readonly destroyed: boolean;
+  /** Bytes that were written and not taken yet. */
+  readonly writableLength: number;
+  /** Keeps no reference to `bytes` when `writableLength` is 0 afterwards. */
+  write(bytes: Uint8Array): boolean;
+  /** Says the end to the other side, behind what was written. */
+  end(): unknown;
+  destroy(): unknown;
+  pause(): unknown;
+  resume(): unknown;
+  on(event: "data", listener: (chunk: Buffer) => void): unknown;
+  on(event: "drain" | "close", listener: () => void): unknown;
+  on(event: "error", listener: (error: Error) => void): unknown;
+}
+
+/** The other side of a connection. */
+export interface Peer {
+  readonly transport: Transport;
+  /** The client's address. */
+  readonly address: string;
+  readonly port: number;
+  /** When the connection was accepted, by the clock that does not jump. */
+  readonly acceptedMs: number;
+}

@@ -3,7 +3,6 @@ import { InternedString } from "@headrace/engine";
 import {
   type ConnectRequest,
   decodePublishProperties,
-  encodeAcknowledgement,
   MqttError,
   PacketScanner,
   type PublishView,
@@ -25,6 +24,7 @@ import { leaveSession } from "./leave-session.ts";
 import { openSession } from "./open-session.ts";
 import { OutgoingMessages } from "./outgoing.ts";
 import type { Delivery, Receiver } from "./receiver.ts";
+import { refuseGroup } from "./refuse-group.ts";
 import type { Route } from "./routes.ts";
 import { SequenceReader } from "./sequence-reader.ts";
 import { sessionLimits } from "./sessions.ts";
@@ -331,13 +331,7 @@ export class Connection implements GroupMember, SessionConnection, Watched {
   #refuseAll(error: HeadraceError): void {
     this.#shared.counters.refused += this.#acks.sealedCount;
     if (this.#session.state === "ended") return;
-    const { version } = this.#session;
-    for (const { packetId, type } of this.#acks.sealedIds()) {
-      if (type === packetTypes.pubrec) this.#session.refused(packetId);
-      if (version !== 5) continue;
-      this.#writer.write(encodeAcknowledgement({ version, type, packetId, reasonCode: reasonCodes.quotaExceeded }));
-    }
-    this.#acks.drop();
+    refuseGroup(this.#acks, this.#session, this.#writer);
     this.#run(this.#session.disconnect(reasonCodes.quotaExceeded, error.message));
   }
 

@@ -17,8 +17,9 @@ export const plantedBugs: readonly PlantedBug[] = [
     // Acknowledges a group that is written, and makes it durable a moment later.
     name: "ack-before-fsync",
     file: "packages/server/src/log/wal.ts",
-    find: "      fdatasyncSync(this.#descriptor);",
-    replace: "      const late = this.#descriptor; setTimeout(() => { try { fdatasyncSync(late); } catch {} }, 5);",
+    find: "      this.#files.fdatasync(this.#descriptor);",
+    replace:
+      "      const late = this.#descriptor; setTimeout(() => { try { this.#files.fdatasync(late); } catch {} }, 5);",
   },
   {
     name: "ignore-fsync-error",
@@ -29,8 +30,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "no-dir-fsync",
     file: "packages/server/src/log/segment.ts",
-    find: 'const descriptor = openSync(folder, "r");\n  try {\n    fsyncSync(descriptor);',
-    replace: 'const descriptor = openSync(folder, "r");\n  try {',
+    find: 'const descriptor = files.open(folder, "r");\n  try {\n    files.fsync(descriptor);',
+    replace: 'const descriptor = files.open(folder, "r");\n  try {',
   },
   {
     // Takes damage in the middle for the end of the log.

@@ -5,6 +5,7 @@ export * from "./block/event-reader.ts";
 export * from "./block/header.ts";
 export * from "./block/properties.ts";
 export * from "./keys.ts";
+export * from "./log/files.ts";
 export * from "./log/port.ts";
 export {
   type CommandEnded,

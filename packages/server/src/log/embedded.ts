@@ -21,6 +21,7 @@ import { BlockIndex } from "./block-index.ts";
 import { checksum } from "./checksum.ts";
 import { History, type Retention } from "./history.ts";
 import type { Gap } from "./history-manifest.ts";
+import { type LogSystem, nodeLogSystem } from "./log-system.ts";
 import { recoverWal } from "./recovery.ts";
 import { makeDurableFolder, segmentBytesDefault } from "./segment.ts";
 import { groupBytesMax, Wal } from "./wal.ts";
@@ -40,6 +41,8 @@ export interface EmbeddedLogOptions {
   readonly nowMs?: () => number;
   /** Called when the log cannot go on; the process must end. */
   readonly onFatal: (error: HeadraceError) => void;
+  /** Default: the machine's. */
+  readonly system?: LogSystem;
 }
 
 interface Pending {
@@ -92,10 +95,13 @@ export class EmbeddedLog implements Log {
   async #recover(options: EmbeddedLogOptions): Promise<void> {
     const walFolder = join(options.folder, "wal");
     const historyFolder = join(options.folder, "history");
-    makeDurableFolder(walFolder);
-    makeDurableFolder(historyFolder);
+    const { files, startMaintenance, random32 } = options.system ?? nodeLogSystem;
+    makeDurableFolder(walFolder, files);
+    makeDurableFolder(historyFolder, files);
     const segmentBytes = options.segmentBytes ?? segmentBytesDefault;
     const history = new History({
+      files,
+      startMaintenance,
       walFolder,
       historyFolder,
       segmentBytes,
@@ -106,15 +112,18 @@ export class EmbeddedLog implements Log {
       },
     });
     const lastSegment = history.load((block) => this.#applyControl(block));
-    const recovered = recoverWal(walFolder, lastSegment, (segment, offset, header, block) => {
+    const visit = (segment: number, offset: number, header: BlockHeader, block: Uint8Array): void => {
       this.#index.add(segment, offset, header);
       if (header.logId === controlLog) this.#applyControl(block);
-    });
+    };
+    const recovered = recoverWal(walFolder, lastSegment, visit, files);
     this.recoveredCut = recovered.cut;
     this.#history = history;
     await history.start(recovered);
     this.#wal = new Wal(
       {
+        files,
+        random32,
         folder: walFolder,
         segmentBytes,
         nowMs: options.nowMs ?? Date.now,

@@ -3,11 +3,11 @@
  * "HRH1" and version (8 bytes), entries (zstd each), footer (56 bytes an entry), trailer (24 bytes: u64 footer offset, u32 entries,
  * u32 CRC32C of the footer, u32 log id, "HRH1").
  */
-import { closeSync, existsSync, fstatSync, fsyncSync, openSync, readSync, renameSync, writevSync } from "node:fs";
 import { dirname } from "node:path";
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
-import { type BlockHeader, corrupt, getUint53, setUint53, viewOf } from "@headrace/engine";
+import { type BlockHeader, corrupt, type Files, getUint53, setUint53, viewOf } from "@headrace/engine";
 import { checksum } from "./checksum.ts";
+import { nodeFiles } from "./node-files.ts";
 import { makeDurableFolder, syncFolder } from "./segment.ts";
 
 const magic = 0x31485248;
@@ -34,8 +34,9 @@ export const writeHistoryFile = (
   path: string,
   logId: number,
   blocks: readonly { header: BlockHeader; block: Uint8Array }[],
+  files: Files = nodeFiles,
 ): HistoryEntry[] => {
-  makeDurableFolder(dirname(path));
+  makeDurableFolder(dirname(path), files);
   const head = new Uint8Array(8);
   viewOf(head).setUint32(0, magic, true);
   viewOf(head).setUint16(4, 1, true);
@@ -77,23 +78,29 @@ export const writeHistoryFile = (
   trailerView.setUint32(16, logId, true);
   trailerView.setUint32(20, magic, true);
   const temporary = `${path}.tmp`;
-  const descriptor = openSync(temporary, "w");
+  const descriptor = files.open(temporary, "w");
   try {
     for (const part of [...parts, footer, trailer])
-      for (let at = 0; at < part.byteLength; ) at += writevSync(descriptor, [part.subarray(at)]);
-    fsyncSync(descriptor);
+      for (let at = 0; at < part.byteLength; ) at += files.write(descriptor, part, at, part.byteLength - at);
+    files.fsync(descriptor);
   } finally {
-    closeSync(descriptor);
+    files.close(descriptor);
   }
-  renameSync(temporary, path);
-  syncFolder(dirname(path));
+  files.rename(temporary, path);
+  syncFolder(dirname(path), files);
   return entries;
 };
 
-const readExactly = (descriptor: number, offset: number, byteLength: number, path: string): Uint8Array => {
+const readExactly = (
+  files: Files,
+  descriptor: number,
+  offset: number,
+  byteLength: number,
+  path: string,
+): Uint8Array => {
   const bytes = new Uint8Array(byteLength);
   for (let at = 0; at < byteLength; ) {
-    const read = readSync(descriptor, bytes, at, byteLength - at, offset + at);
+    const read = files.read(descriptor, bytes, at, byteLength - at, offset + at);
     if (read === 0) throw corrupt(`${path} ends at byte ${offset + at}, ${byteLength - at} more were expected`);
     at += read;
   }
@@ -144,13 +151,13 @@ export const readHistoryIndex = (path: string, logId: number): HistoryEntry[] =>
 ];
 
 /** Reads and checks the footer of a history file. @throws HR_BLOCK_CORRUPT naming the file */
-export const readHistoryFooter = (path: string, logId: number): HistoryFooter => {
-  if (!existsSync(path)) throw corrupt(`${path} is missing`);
-  const descriptor = openSync(path, "r");
+export const readHistoryFooter = (path: string, logId: number, files: Files = nodeFiles): HistoryFooter => {
+  if (!files.exists(path)) throw corrupt(`${path} is missing`);
+  const descriptor = files.open(path, "r");
   try {
-    const size = fstatSync(descriptor).size;
+    const size = files.size(descriptor);
     if (size < 8 + trailerBytes) throw corrupt(`${path} is cut at byte ${size}`);
-    const trailer = viewOf(readExactly(descriptor, size - trailerBytes, trailerBytes, path));
+    const trailer = viewOf(readExactly(files, descriptor, size - trailerBytes, trailerBytes, path));
     if (trailer.getUint32(20, true) !== magic) throw corrupt(`${path} has no trailer at byte ${size - trailerBytes}`);
     if (trailer.getUint32(16, true) !== logId)
       throw corrupt(`${path} belongs to log ${trailer.getUint32(16, true)}, expected ${logId}`);
@@ -158,12 +165,12 @@ export const readHistoryFooter = (path: string, logId: number): HistoryFooter =>
     const start = getUint53(trailer, 0);
     if (start + count * entryBytes + trailerBytes !== size)
       throw corrupt(`${path} has a footer of the wrong size at byte ${start}`);
-    const footer = readExactly(descriptor, start, count * entryBytes, path);
+    const footer = readExactly(files, descriptor, start, count * entryBytes, path);
     if (checksum(footer) !== trailer.getUint32(12, true))
       throw corrupt(`${path} has a damaged footer at byte ${start}`);
     return new HistoryFooter(footer);
   } finally {
-    closeSync(descriptor);
+    files.close(descriptor);
   }
 };
 
@@ -172,8 +179,9 @@ export const readHistoryBlock = (
   descriptor: number,
   path: string,
   entry: Pick<HistoryEntry, "offset" | "storedBytes" | "crc">,
+  files: Files = nodeFiles,
 ): Uint8Array => {
-  const stored = readExactly(descriptor, entry.offset, entry.storedBytes, path);
+  const stored = readExactly(files, descriptor, entry.offset, entry.storedBytes, path);
   if (checksum(stored) !== entry.crc) throw corrupt(`${path} is damaged at byte ${entry.offset}`);
   // A plain array with a buffer of its own: readers hand blocks to other threads, and what comes from Node's pool cannot be moved.
   return new Uint8Array(zstdDecompressSync(stored));

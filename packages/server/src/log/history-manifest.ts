@@ -1,19 +1,9 @@
 /** The list of history files: an append-only file of lines `crc32c-hex json`, each made durable before a write-ahead segment is deleted. */
-import {
-  closeSync,
-  existsSync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  openSync,
-  readFileSync,
-  truncateSync,
-  writeSync,
-} from "node:fs";
 import { join } from "node:path";
-import { corrupt } from "@headrace/engine";
+import { corrupt, type Files } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
 import { checksum } from "./checksum.ts";
+import { nodeFiles } from "./node-files.ts";
 import type { ChannelEnd } from "./rewrite.ts";
 import { syncFolder } from "./segment.ts";
 
@@ -61,12 +51,13 @@ export const manifestFile = (folder: string): string => join(folder, "manifest")
  * damage, the segment that it rewrote is gone and the start must be refused with nothing changed.
  * @throws HR_BLOCK_CORRUPT for any other damage
  */
-export const readManifest = (folder: string): HistoryManifest => {
+export const readManifest = (folder: string, files: Files = nodeFiles): HistoryManifest => {
   const ends = new Map<string, ChannelEnd>();
   const manifest: HistoryManifest = { lastSegment: 0, files: new Map(), ends: [], gaps: [] };
   const path = manifestFile(folder);
-  if (!existsSync(path)) return manifest;
-  const bytes = readFileSync(path);
+  if (!files.exists(path)) return manifest;
+  const content = files.readFile(path);
+  const bytes = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
   let at = 0;
   while (at < bytes.byteLength) {
     const lineEnd = bytes.indexOf(10, at);
@@ -91,25 +82,32 @@ export const readManifest = (folder: string): HistoryManifest => {
 };
 
 /** Removes a torn last line. */
-export const cutManifest = (folder: string, tornAt: number): void => truncateSync(manifestFile(folder), tornAt);
+export const cutManifest = (folder: string, tornAt: number, files: Files = nodeFiles): void => {
+  const descriptor = files.open(manifestFile(folder), "r+");
+  try {
+    files.truncate(descriptor, tornAt);
+  } finally {
+    files.close(descriptor);
+  }
+};
 
 /** After a failed sync nobody knows what of the file is on disk, and the next sync would succeed without it: it is never tried again. */
-const syncOnce = (descriptor: number, path: string): void => {
+const syncOnce = (files: Files, descriptor: number, path: string): void => {
   try {
-    fsyncSync(descriptor);
+    files.fsync(descriptor);
   } catch (cause) {
     throw new HeadraceError("HR_LOG_FAILED", `fsync of ${path} failed: ${String(cause)}`, { cause });
   }
 };
 
 /** Writes a line whole or not at all: the step is tried again, and a line behind a part of another would be read as one damaged line. */
-const writeLine = (descriptor: number, line: Uint8Array, path: string): void => {
-  const { size } = fstatSync(descriptor);
+const writeLine = (files: Files, descriptor: number, line: Uint8Array, path: string): void => {
+  const size = files.size(descriptor);
   try {
-    for (let at = 0; at < line.byteLength; ) at += writeSync(descriptor, line, at);
+    for (let at = 0; at < line.byteLength; ) at += files.write(descriptor, line, at, line.byteLength - at);
   } catch (error) {
     try {
-      ftruncateSync(descriptor, size);
+      files.truncate(descriptor, size);
     } catch (cause) {
       throw new HeadraceError("HR_LOG_FAILED", `a part of a line cannot be cut off ${path}: ${String(cause)}`, {
         cause,
@@ -120,15 +118,15 @@ const writeLine = (descriptor: number, line: Uint8Array, path: string): void => 
 };
 
 /** Appends one entry and makes it durable. Any error but HR_LOG_FAILED leaves the list as it was. @throws HR_LOG_FAILED: the process must end */
-export const appendManifest = (folder: string, entry: ManifestEntry): void => {
+export const appendManifest = (folder: string, entry: ManifestEntry, files: Files = nodeFiles): void => {
   const path = manifestFile(folder);
-  const isNew = !existsSync(path);
-  const descriptor = openSync(path, "a");
+  const isNew = !files.exists(path);
+  const descriptor = files.open(path, "a");
   try {
-    writeLine(descriptor, encode(entry), path);
-    syncOnce(descriptor, path);
+    writeLine(files, descriptor, encode(entry), path);
+    syncOnce(files, descriptor, path);
   } finally {
-    closeSync(descriptor);
+    files.close(descriptor);
   }
-  if (isNew) syncFolder(folder);
+  if (isNew) syncFolder(folder, files);
 };

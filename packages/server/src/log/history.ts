@@ -1,16 +1,14 @@
 /** Life of stored data behind the write-ahead log: reading from segments and history files, rewriting, trimming, retention. */
-import { closeSync, openSync, readdirSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { Worker } from "node:worker_threads";
-import { type Channel, corrupt, readBlockHeader, verifyBlock } from "@headrace/engine";
+import { type Channel, corrupt, type Files, readBlockHeader, verifyBlock } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
-import { openRpc, type Rpc } from "../threads/index.ts";
 import type { BlockIndex } from "./block-index.ts";
 import type { ChannelIndex, Found } from "./channel-index.ts";
 import { checksum } from "./checksum.ts";
-import { type HistoryFooter, readHistoryBlock, readHistoryFooter } from "./history-file.ts";
+import { type HistoryEntry, type HistoryFooter, readHistoryBlock, readHistoryFooter } from "./history-file.ts";
 import { cutManifest, type Gap, readManifest } from "./history-manifest.ts";
 import { type HistorySummary, summaryOf } from "./history-summary.ts";
+import type { Maintenance } from "./maintenance.ts";
 import { Recent } from "./recent.ts";
 import type { Recovered } from "./recovery.ts";
 import { segmentFile } from "./segment.ts";
@@ -23,6 +21,8 @@ export interface Retention {
 }
 
 interface HistoryOptions {
+  readonly files: Files;
+  readonly startMaintenance: () => Maintenance;
   readonly walFolder: string;
   readonly historyFolder: string;
   readonly segmentBytes: number;
@@ -48,7 +48,8 @@ const key = (channel: Channel): string => `${channel.logId}/${channel.writer}`;
 
 export class History {
   readonly #options: HistoryOptions;
-  readonly #descriptors = new Recent<number>(openFilesMax, () => 1, closeSync);
+  readonly #system: Files;
+  readonly #descriptors: Recent<number>;
   readonly #footers = new Recent<HistoryFooter>(footerBytesMax, ({ byteLength }) => byteLength);
   readonly #files = new Map<string, FileState>();
   readonly #trims = new Map<string, { channel: Channel; before: number }>();
@@ -58,9 +59,9 @@ export class History {
   #rewriting: number[] = [];
   #busy = false;
   #clean = (): void => undefined;
-  #compression: Promise<unknown> | undefined;
-  #worker: Worker | undefined;
-  #rpc: Rpc | undefined;
+  #running: Maintenance | undefined;
+  /** Undefined once no further step may begin. */
+  #maintenance: Maintenance | undefined;
   #timer: NodeJS.Timeout | undefined;
   #firstSegment = 1;
   /** Lost records that an operator has agreed to go on without. */
@@ -68,16 +69,18 @@ export class History {
 
   constructor(options: HistoryOptions) {
     this.#options = options;
+    this.#system = options.files;
+    this.#descriptors = new Recent<number>(openFilesMax, () => 1, options.files.close);
   }
 
   /** Reads manifest and footers; gives every control block to `visitControl`. Returns the last segment that history covers. */
   load(visitControl: (block: Uint8Array) => void): number {
     const { historyFolder, index } = this.#options;
-    const manifest = readManifest(historyFolder);
+    const manifest = readManifest(historyFolder, this.#system);
     const paths = [...manifest.files.keys()].sort((a, b) => a.localeCompare(b));
     for (const path of paths) {
       const { logId } = manifest.files.get(path) as { logId: number };
-      const footer = readHistoryFooter(join(historyFolder, path), logId);
+      const footer = readHistoryFooter(join(historyFolder, path), logId, this.#system);
       const summary = summaryOf(path, logId, footer.entries());
       this.#addFile(summary);
       for (const run of summary.runs) {
@@ -90,8 +93,7 @@ export class History {
         channel.epoch = Math.max(channel.epoch, run.epoch);
       }
       if (logId !== 0) continue;
-      for (const entry of footer.entries())
-        visitControl(readHistoryBlock(this.#descriptor(join(historyFolder, path)), join(historyFolder, path), entry));
+      for (const entry of footer.entries()) visitControl(this.#readHistory(path, entry));
     }
     for (const [logId, writer, epoch, endSequence] of manifest.ends) {
       const channel = index.channel({ logId, writer });
@@ -101,7 +103,7 @@ export class History {
     for (const gap of manifest.gaps) this.gaps.push(gap);
     this.#firstSegment = manifest.lastSegment + 1;
     this.#clean = () => {
-      if (manifest.tornAt !== undefined) cutManifest(historyFolder, manifest.tornAt);
+      if (manifest.tornAt !== undefined) cutManifest(historyFolder, manifest.tornAt, this.#system);
       this.#removeOrphans(manifest.files, manifest.lastSegment);
     };
     return manifest.lastSegment;
@@ -109,12 +111,15 @@ export class History {
 
   #removeOrphans(files: ReadonlyMap<string, unknown>, lastSegment: number): void {
     const { historyFolder, walFolder } = this.#options;
-    for (const name of readdirSync(historyFolder, { recursive: true, encoding: "utf8" })) {
-      if (/\.hist(\.tmp)?$/.test(name) && !files.has(name)) rmSync(join(historyFolder, name));
+    for (const log of this.#system.list(historyFolder).filter((name) => /^\d+$/.test(name))) {
+      for (const name of this.#system.list(join(historyFolder, log))) {
+        const path = `${log}/${name}`;
+        if (/\.hist(\.tmp)?$/.test(name) && !files.has(path)) this.#system.remove(join(historyFolder, path));
+      }
     }
-    for (const name of readdirSync(walFolder)) {
+    for (const name of this.#system.list(walFolder)) {
       const stale = /^\d{12}\.wal$/.test(name) && Number(name.slice(0, 12)) <= lastSegment;
-      if (stale || name.endsWith(".tmp")) rmSync(join(walFolder, name));
+      if (stale || name.endsWith(".tmp")) this.#system.remove(join(walFolder, name));
     }
   }
 
@@ -127,10 +132,8 @@ export class History {
   /** Everything that the log needs is there: what is left of unfinished steps goes, and the background work begins. */
   async start(recovered: Recovered): Promise<void> {
     this.#clean();
-    const file = import.meta.url.endsWith(".ts") ? "./maintenance-worker.ts" : "./maintenance-worker.js";
-    this.#worker = new Worker(new URL(file, import.meta.url), { name: "log-maintenance" });
-    this.#worker.unref();
-    this.#rpc = openRpc(this.#worker);
+    this.#maintenance = this.#options.startMaintenance();
+    this.#running = this.#maintenance;
     for (const number of recovered.prepared) this.#prepared.add(number);
     this.#rewriting = [...recovered.sealed];
     this.#firstSegment = Math.min(this.#firstSegment, ...recovered.sealed, recovered.end.segment);
@@ -145,9 +148,9 @@ export class History {
 
   #prepareAfter(segment: number): void {
     const next = segment + 1;
-    if (this.#prepared.has(next) || !this.#rpc) return;
+    if (this.#prepared.has(next) || !this.#maintenance) return;
     // Until it is there, rolling makes the file by itself: slower, not wrong.
-    void this.#rpc.call("prepare", [this.#options.walFolder, next, this.#options.segmentBytes]).then(
+    void this.#maintenance.prepare(this.#options.walFolder, next, this.#options.segmentBytes).then(
       () => this.#prepared.add(next),
       () => undefined,
     );
@@ -161,23 +164,24 @@ export class History {
   }
 
   async #rewriteNext(): Promise<void> {
-    if (this.#busy || !this.#rpc) return;
+    if (this.#busy || !this.#maintenance) return;
     this.#busy = true;
     try {
-      for (let segment = this.#rewriting[0]; segment !== undefined && this.#rpc; segment = this.#rewriting[0]) {
-        const trims = [...this.#trims.values()].map(({ channel, before }) => [channel.logId, channel.writer, before]);
+      for (let segment = this.#rewriting[0]; segment !== undefined && this.#maintenance; segment = this.#rewriting[0]) {
+        const trims = [...this.#trims.values()].map(
+          ({ channel, before }) => [channel.logId, channel.writer, before] as const,
+        );
         const { walFolder, historyFolder } = this.#options;
-        this.#compression = this.#rpc.call("rewrite", [{ walFolder, historyFolder, segment, trims }]);
-        const files = (await this.#compression) as HistorySummary[];
+        const files = await this.#maintenance.rewrite({ walFolder, historyFolder, segment, trims });
         this.#rewriting.shift();
         this.#replaceSegment(segment, files);
-        await this.#rpc.call("removeSegment", [walFolder, segment]);
+        await this.#maintenance.removeSegment(walFolder, segment);
         this.#firstSegment = segment + 1;
       }
     } catch (error) {
       if (this.#isFatal(error)) return;
       // The segment stays and is tried again with the next one, or at the next start; nothing is lost by waiting.
-      if (this.#rpc) process.emitWarning(`rewriting a write-ahead segment failed: ${String(error)}`);
+      if (this.#maintenance) process.emitWarning(`rewriting a write-ahead segment failed: ${String(error)}`);
     } finally {
       this.#busy = false;
     }
@@ -186,7 +190,7 @@ export class History {
   #isFatal(error: unknown): boolean {
     if (!(error instanceof HeadraceError) || error.code !== "HR_LOG_FAILED") return false;
     // No further step may rely on the list.
-    this.#rpc = undefined;
+    this.#maintenance = undefined;
     this.#options.onFatal(error);
     return true;
   }
@@ -202,7 +206,7 @@ export class History {
   }
 
   #descriptor(path: string): number {
-    return this.#descriptors.get(path, () => openSync(path, "r"));
+    return this.#descriptors.get(path, () => this.#system.open(path, "r"));
   }
 
   /** Reads blocks of a channel; every block is checked against its checksum. */
@@ -215,23 +219,25 @@ export class History {
       );
     }
     const footerOf = (path: string): HistoryFooter =>
-      this.#footers.get(path, () => readHistoryFooter(join(this.#options.historyFolder, path), logId));
+      this.#footers.get(path, () => readHistoryFooter(join(this.#options.historyFolder, path), logId, this.#system));
     return channel.find(fromSequence, maxBytes, footerOf).map((found) => this.#readBlock(logId, found));
   }
 
   #readBlock(logId: number, found: Found): Uint8Array {
-    if (found.kind === "history") {
-      const path = join(this.#options.historyFolder, found.path);
-      return readHistoryBlock(this.#descriptor(path), path, found.entry);
-    }
+    if (found.kind === "history") return this.#readHistory(found.path, found.entry);
     const { number, place } = found;
     const path = segmentFile(this.#options.walFolder, number);
     const block = new Uint8Array(place.byteLength);
-    readSync(this.#descriptor(path), block, 0, block.byteLength, place.offset);
+    this.#system.read(this.#descriptor(path), block, 0, block.byteLength, place.offset);
     const header = readBlockHeader(block);
     if (!verifyBlock(block, header, checksum) || header.sequence !== place.sequence || header.logId !== logId)
       throw corrupt(`${path} is damaged at byte ${place.offset}`);
     return block;
+  }
+
+  #readHistory(file: string, entry: HistoryEntry): Uint8Array {
+    const path = join(this.#options.historyFolder, file);
+    return readHistoryBlock(this.#descriptor(path), path, entry, this.#system);
   }
 
   trim(channel: Channel, before: number): void {
@@ -253,7 +259,8 @@ export class History {
     try {
       await this.#retain();
     } catch (error) {
-      if (!this.#isFatal(error) && this.#rpc) process.emitWarning(`deleting history files failed: ${String(error)}`);
+      if (!this.#isFatal(error) && this.#maintenance)
+        process.emitWarning(`deleting history files failed: ${String(error)}`);
     }
   }
 
@@ -276,7 +283,7 @@ export class History {
         total -= file.byteLength;
       }
     }
-    if (dropped.length === 0 || !this.#rpc) return;
+    if (dropped.length === 0 || !this.#maintenance) return;
     for (const path of dropped) {
       this.#descriptors.delete(join(this.#options.historyFolder, path));
       this.#footers.delete(path);
@@ -284,7 +291,7 @@ export class History {
     }
     const gone = new Set(dropped);
     for (const channel of this.#options.index.all()) channel.dropHistory(gone);
-    await this.#rpc.call("dropHistory", [this.#options.historyFolder, dropped]);
+    await this.#maintenance.dropHistory(this.#options.historyFolder, dropped);
   }
 
   #isHeld(logId: number, file: FileState): boolean {
@@ -310,10 +317,8 @@ export class History {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    this.#rpc = undefined;
-    // Node aborts the process when a thread is torn down inside a compression.
-    await this.#compression?.catch(() => undefined);
-    await this.#worker?.terminate();
+    this.#maintenance = undefined;
+    await this.#running?.close();
     this.#descriptors.clear();
   }
 }

@@ -2,10 +2,10 @@
  * Start of the write-ahead log: walks every segment frame by frame, checks numbers, hashes and checksums, and says where writing goes on.
  * Only the last frame may be torn, and only if no valid frame follows it; anything else is corruption and stops the start (P6).
  */
-import { readFileSync } from "node:fs";
-import { type BlockHeader, readBlockHeader } from "@headrace/engine";
+import { type BlockHeader, type Files, readBlockHeader } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
 import { decodeFrameHeader, frameHeaderBytes, frameMagic, hashOfFrame, nextFrame, verifyFrame } from "./frame.ts";
+import { nodeFiles } from "./node-files.ts";
 import { decodeSegmentHeader, listSegments, segmentFile, segmentHeaderBytes } from "./segment.ts";
 import type { WalEnd } from "./wal.ts";
 
@@ -40,16 +40,20 @@ export const recoverWal = (
   folder: string,
   after: number,
   visit: (segment: number, offset: number, header: BlockHeader, block: Uint8Array) => void,
+  files: Files = nodeFiles,
 ): Recovered => {
-  const numbers = listSegments(folder).filter((number) => number > after);
+  const numbers = listSegments(folder, files).filter((number) => number > after);
   const used: number[] = [];
   const prepared: number[] = [];
   let end: WalEnd | undefined;
   let cut: Recovered["cut"];
   for (const [index, number] of numbers.entries()) {
-    const bytes = readFileSync(segmentFile(folder, number));
+    const bytes = files.readFile(segmentFile(folder, number));
     const head = decodeSegmentHeader(bytes);
-    if (head === "empty" || (head === "damaged" && !numbers.slice(index + 1).some((later) => isUsed(folder, later)))) {
+    if (
+      head === "empty" ||
+      (head === "damaged" && !numbers.slice(index + 1).some((later) => isUsed(files, folder, later)))
+    ) {
       // Prepared, or torn while it was being opened: nothing was acknowledged from it.
       const frames = framesIn(bytes);
       if (frames > 1) throw damaged("the segment header, with groups behind it", number, 0);
@@ -92,8 +96,8 @@ export const framesIn = (bytes: Uint8Array): number => {
   return decodeFrameHeader(bytes, segmentHeaderBytes + first.byteLength) ? 2 : 1;
 };
 
-const isUsed = (folder: string, number: number): boolean =>
-  typeof decodeSegmentHeader(readFileSync(segmentFile(folder, number))) === "object";
+const isUsed = (files: Files, folder: string, number: number): boolean =>
+  typeof decodeSegmentHeader(files.readFile(segmentFile(folder, number))) === "object";
 
 const walkSegment = (
   bytes: Uint8Array,

@@ -2,7 +2,7 @@
  * File descriptors that the log keeps for itself (S7): connections may use up all that the process has, and a segment must still be opened. They stand on
  * a file that is always there; when the log is refused a descriptor one is given back, used at once, and taken again when the old segment is closed.
  */
-import { closeSync, openSync } from "node:fs";
+import type { Files } from "@headrace/engine";
 
 /** A new segment needs one; should another thread be quicker in the moment between giving it back and using it, there is one more. */
 const reservedMax = 2;
@@ -11,11 +11,13 @@ const isOutOfDescriptors = (error: unknown): boolean =>
 
 export class ReserveDescriptors {
   readonly #path: string;
+  readonly #files: Files;
   readonly #held: number[] = [];
 
   /** @param path a file or folder that can be read */
-  constructor(path: string) {
+  constructor(path: string, files: Files) {
     this.#path = path;
+    this.#files = files;
     this.refill();
   }
 
@@ -23,7 +25,7 @@ export class ReserveDescriptors {
   refill(): void {
     while (this.#held.length < reservedMax) {
       try {
-        this.#held.push(openSync(this.#path, "r"));
+        this.#held.push(this.#files.open(this.#path, "r"));
       } catch {
         // Tried again with the next group.
         return;
@@ -39,12 +41,12 @@ export class ReserveDescriptors {
       } catch (error) {
         const given = isOutOfDescriptors(error) ? this.#held.pop() : undefined;
         if (given === undefined) throw error;
-        closeSync(given);
+        this.#files.close(given);
       }
     }
   }
 
   close(): void {
-    for (const descriptor of this.#held.splice(0)) closeSync(descriptor);
+    for (const descriptor of this.#held.splice(0)) this.#files.close(descriptor);
   }
 }

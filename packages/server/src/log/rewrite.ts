@@ -1,5 +1,4 @@
 /** Rewrites one sealed write-ahead segment into a history file per log: small blocks of a channel are merged, what was trimmed is left out. */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   type BlockHeader,
@@ -7,12 +6,14 @@ import {
   corrupt,
   EventBlockBuilder,
   EventBlockReader,
+  type Files,
   InternedString,
   readBlockHeader,
 } from "@headrace/engine";
 import { checksum } from "./checksum.ts";
 import { decodeFrameHeader, type FrameHeader, frameHeaderBytes, verifyFrame } from "./frame.ts";
 import { type HistoryEntry, writeHistoryFile } from "./history-file.ts";
+import { nodeFiles } from "./node-files.ts";
 import { decodeSegmentHeader, type SegmentHeader, segmentFile, segmentHeaderBytes } from "./segment.ts";
 
 export interface RewriteRequest {
@@ -40,9 +41,12 @@ const mergedBytes = 256 * 1024;
 /** Where a channel ended in a segment: kept even when all its blocks are gone, or its numbers would start again. */
 export type ChannelEnd = readonly [logId: number, writer: number, epoch: number, endSequence: number];
 
-export const rewriteSegment = (request: RewriteRequest): { files: HistoryFile[]; ends: ChannelEnd[] } => {
+export const rewriteSegment = (
+  request: RewriteRequest,
+  fileSystem: Files = nodeFiles,
+): { files: HistoryFile[]; ends: ChannelEnd[] } => {
   const { walFolder, historyFolder, segment, trims } = request;
-  const bytes = readFileSync(segmentFile(walFolder, segment));
+  const bytes = fileSystem.readFile(segmentFile(walFolder, segment));
   const head = decodeSegmentHeader(bytes);
   if (typeof head !== "object" || head.number !== segment) {
     if (request.salvage) return { files: [], ends: [] };
@@ -73,7 +77,7 @@ export const rewriteSegment = (request: RewriteRequest): { files: HistoryFile[];
   }
   const files = [...logs].map(([logId, blocks]) => {
     const path = `${logId}/${String(segment).padStart(12, "0")}.hist`;
-    const entries = writeHistoryFile(join(historyFolder, path), logId, blocks);
+    const entries = writeHistoryFile(join(historyFolder, path), logId, blocks, fileSystem);
     return { logId, path, entries, byteLength: entries.reduce((sum, entry) => sum + entry.storedBytes, 0) };
   });
   return { files, ends: [...ends.values()] };

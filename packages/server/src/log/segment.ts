@@ -7,22 +7,11 @@
  *
  * A file whose header is zeros was prepared and not used yet.
  */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  statfsSync,
-  unlinkSync,
-  writeSync,
-} from "node:fs";
 import { dirname, join } from "node:path";
-import { getUint53, setUint53, viewOf } from "@headrace/engine";
+import { type Files, getUint53, setUint53, viewOf } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
 import { checksum } from "./checksum.ts";
+import { nodeFiles } from "./node-files.ts";
 
 const segmentMagic = 0x31575248;
 export const segmentHeaderBytes = 64;
@@ -41,8 +30,9 @@ export const segmentFile = (folder: string, number: number): string =>
   join(folder, `${String(number).padStart(12, "0")}.wal`);
 
 /** Numbers of the segment files in `folder`, ascending. */
-export const listSegments = (folder: string): number[] =>
-  readdirSync(folder)
+export const listSegments = (folder: string, files: Files = nodeFiles): number[] =>
+  files
+    .list(folder)
     .filter((name) => /^\d{12}\.wal$/.test(name))
     .map((name) => Number(name.slice(0, 12)))
     .sort((a, b) => a - b);
@@ -77,49 +67,48 @@ export const decodeSegmentHeader = (bytes: Uint8Array): SegmentHeader | "empty" 
 };
 
 /** Makes the entries of a folder durable. */
-export const syncFolder = (folder: string): void => {
-  const descriptor = openSync(folder, "r");
+export const syncFolder = (folder: string, files: Files = nodeFiles): void => {
+  const descriptor = files.open(folder, "r");
   try {
-    fsyncSync(descriptor);
+    files.fsync(descriptor);
   } finally {
-    closeSync(descriptor);
+    files.close(descriptor);
   }
 };
 
 /** Makes a folder whose name survives a power cut, with those above it: what is durable in a folder that is lost is lost. */
-export const makeDurableFolder = (folder: string): void => {
-  if (existsSync(folder)) return;
-  makeDurableFolder(dirname(folder));
-  mkdirSync(folder);
-  syncFolder(dirname(folder));
+export const makeDurableFolder = (folder: string, files: Files = nodeFiles): void => {
+  if (files.exists(folder)) return;
+  makeDurableFolder(dirname(folder), files);
+  files.makeFolder(folder);
+  syncFolder(dirname(folder), files);
 };
 
 /**
  * Makes a durable segment of zeros. It gets its final name only when it is whole, and never in place of a file that has the name already:
  * the log makes a segment by itself when it cannot wait.
  */
-export const prepareSegment = (folder: string, number: number, segmentBytes: number): void => {
+export const prepareSegment = (folder: string, number: number, segmentBytes: number, files: Files): void => {
   const temporary = `${segmentFile(folder, number)}.tmp`;
   // Zeros must not take the room that messages need: on a disk that is nearly full the log makes its segments as it fills them.
-  const { bavail, bsize } = statfsSync(folder);
-  if (bavail * bsize < 2 * segmentBytes)
+  if (files.freeBytes(folder) < 2 * segmentBytes)
     throw new HeadraceError("HR_DISK_FULL", `${folder} has less room than two segments`);
-  const descriptor = openSync(temporary, "w");
+  const descriptor = files.open(temporary, "w");
   try {
-    const zeros = new Uint8Array(1024 * 1024);
+    const zeros = new Uint8Array(Math.min(segmentBytes, 1024 * 1024));
     for (let at = 0; at < segmentBytes; )
-      at += writeSync(descriptor, zeros, 0, Math.min(zeros.byteLength, segmentBytes - at), at);
-    fsyncSync(descriptor);
+      at += files.write(descriptor, zeros, 0, Math.min(zeros.byteLength, segmentBytes - at), at);
+    files.fsync(descriptor);
   } catch (error) {
-    unlinkSync(temporary);
+    files.remove(temporary);
     throw error;
   } finally {
-    closeSync(descriptor);
+    files.close(descriptor);
   }
   try {
-    linkSync(temporary, segmentFile(folder, number));
+    files.link(temporary, segmentFile(folder, number));
   } finally {
-    unlinkSync(temporary);
+    files.remove(temporary);
   }
-  syncFolder(folder);
+  syncFolder(folder, files);
 };

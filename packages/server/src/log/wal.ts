@@ -1,6 +1,5 @@
 /** The write-ahead log: appends one group frame at a time to the open segment and makes it durable before it returns. */
-import { randomInt } from "node:crypto";
-import { closeSync, fdatasyncSync, fsyncSync, openSync, writevSync } from "node:fs";
+import type { Files } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
 import { encodeFrameHeader, frameFlag, frameHeaderBytes } from "./frame.ts";
 import { ReserveDescriptors } from "./reserve.ts";
@@ -19,10 +18,13 @@ export interface WalEnd {
 }
 
 export interface WalOptions {
+  readonly files: Files;
   readonly folder: string;
   readonly segmentBytes: number;
   /** Wall clock, ms since the epoch. */
   readonly nowMs: () => number;
+  /** A random number of 32 bits, for the salt of a segment. */
+  readonly random32: () => number;
   /** Takes the number of a segment that is full. */
   readonly onSealed: (segment: number) => void;
   /** Says whether a prepared file for this segment exists. */
@@ -34,6 +36,7 @@ export const groupBytesMax = 16 * 1024 * 1024;
 
 export class Wal {
   readonly #options: WalOptions;
+  readonly #files: Files;
   #end: WalEnd;
   #descriptor = -1;
   readonly #reserve: ReserveDescriptors;
@@ -46,10 +49,11 @@ export class Wal {
 
   constructor(options: WalOptions, end: WalEnd) {
     this.#options = options;
-    this.#folder = openSync(options.folder, "r");
-    this.#reserve = new ReserveDescriptors(options.folder);
+    this.#files = options.files;
+    this.#folder = this.#files.open(options.folder, "r");
+    this.#reserve = new ReserveDescriptors(options.folder, this.#files);
     this.#end = { ...end };
-    if (end.offset > 0) this.#descriptor = openSync(segmentFile(options.folder, end.segment), "r+");
+    if (end.offset > 0) this.#descriptor = this.#files.open(segmentFile(options.folder, end.segment), "r+");
   }
 
   get end(): Readonly<WalEnd> {
@@ -69,7 +73,7 @@ export class Wal {
         { ...this.#end, flags: marker ? frameFlag.marker : 0, timeMs: this.#options.nowMs() },
         blocks,
       );
-      writeAll(this.#descriptor, [header, ...blocks], this.#end.offset);
+      writeAll(this.#files, this.#descriptor, [header, ...blocks], this.#end.offset);
       const place = { segment: this.#end.segment, offset: this.#end.offset + frameHeaderBytes };
       this.#written = {
         ...this.#end,
@@ -87,7 +91,7 @@ export class Wal {
   sync(): void {
     const startedMs = performance.now();
     try {
-      fdatasyncSync(this.#descriptor);
+      this.#files.fdatasync(this.#descriptor);
     } catch (error) {
       throw new HeadraceError("HR_LOG_FAILED", `fdatasync of the write-ahead log failed: ${String(error)}`, {
         cause: error,
@@ -101,14 +105,16 @@ export class Wal {
 
   /** Opens the next segment; the old one is never written again. */
   #roll(): void {
-    const { folder, isPrepared, onSealed } = this.#options;
+    const { folder, isPrepared, onSealed, random32 } = this.#options;
+    const files = this.#files;
     const sealed = this.#descriptor >= 0 ? this.#end.segment : undefined;
     const number = this.#end.segment + (sealed === undefined ? 0 : 1);
     const prepared = isPrepared(number);
-    const salt = randomInt(2 ** 32);
-    const descriptor = this.#reserve.use(() => openSegment(segmentFile(folder, number), prepared));
+    const salt = random32();
+    const descriptor = this.#reserve.use(() => openSegment(files, segmentFile(folder, number), prepared));
     try {
       writeAll(
+        files,
         descriptor,
         [
           encodeSegmentHeader({
@@ -121,14 +127,14 @@ export class Wal {
         0,
       );
       if (!prepared) {
-        fsyncSync(descriptor);
-        fsyncSync(this.#folder);
+        files.fsync(descriptor);
+        files.fsync(this.#folder);
       }
     } catch (error) {
-      closeSync(descriptor);
+      files.close(descriptor);
       throw error;
     }
-    if (this.#descriptor >= 0) closeSync(this.#descriptor);
+    if (this.#descriptor >= 0) files.close(this.#descriptor);
     this.#reserve.refill();
     this.#descriptor = descriptor;
     this.#end = { ...this.#end, segment: number, offset: segmentHeaderBytes, salt };
@@ -136,30 +142,30 @@ export class Wal {
   }
 
   close(): void {
-    if (this.#descriptor >= 0) closeSync(this.#descriptor);
+    if (this.#descriptor >= 0) this.#files.close(this.#descriptor);
     this.#descriptor = -1;
     this.#reserve.close();
-    closeSync(this.#folder);
+    this.#files.close(this.#folder);
   }
 }
 
 /** Opens a prepared segment, or makes one; never cuts a file that has just been prepared. */
-const openSegment = (path: string, prepared: boolean): number => {
-  if (prepared) return openSync(path, "r+");
+const openSegment = (files: Files, path: string, prepared: boolean): number => {
+  if (prepared) return files.open(path, "r+");
   try {
-    return openSync(path, "wx+");
+    return files.open(path, "wx+");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    return openSync(path, "r+");
+    return files.open(path, "r+");
   }
 };
 
 /** Writes all buffers at `offset`, going on after a short write. */
-const writeAll = (descriptor: number, buffers: readonly Uint8Array[], offset: number): void => {
+const writeAll = (files: Files, descriptor: number, buffers: readonly Uint8Array[], offset: number): void => {
   let pending = buffers.filter((buffer) => buffer.byteLength > 0);
   let at = offset;
   while (pending.length > 0) {
-    let written = writevSync(descriptor, pending, at);
+    let written = files.writev(descriptor, pending, at);
     at += written;
     const rest: Uint8Array[] = [];
     for (const buffer of pending) {

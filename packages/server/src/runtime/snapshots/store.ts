@@ -2,18 +2,9 @@
  * The snapshot files of one task: `<sequence, 16 digits>.snap` in its folder. Written beside, made durable, renamed, and the folder made
  * durable before anything older goes, so that a crash at any step leaves the old or the new, never none (S15).
  */
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
 import { join } from "node:path";
+import type { Files } from "@headrace/engine";
+import { makeDurableFolder, nodeFiles, syncFolder } from "../../log/index.ts";
 import {
   chainBlockCrc,
   encodeSnapshotHeader,
@@ -39,9 +30,11 @@ export interface DamagedSnapshot {
 
 export class SnapshotStore {
   readonly folder: string;
+  readonly #files: Files;
 
-  constructor(folder: string) {
+  constructor(folder: string, files: Files = nodeFiles) {
     this.folder = folder;
+    this.#files = files;
   }
 
   file(sequence: number): string {
@@ -57,7 +50,7 @@ export class SnapshotStore {
   }
   #names(): string[] {
     try {
-      return readdirSync(this.folder);
+      return this.#files.list(this.folder);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
       throw error;
@@ -68,7 +61,7 @@ export class SnapshotStore {
   read(sequence: number): SoundSnapshot | DamagedSnapshot {
     const path = this.file(sequence);
     try {
-      const { header, blocks } = readSnapshot(ownBytes(readFileSync(path)));
+      const { header, blocks } = readSnapshot(ownBytes(this.#files.readFile(path)));
       if (header.sequence !== sequence) throw new Error(`it says that it is the snapshot of ${header.sequence}`);
       return { path, header, blocks };
     } catch (error) {
@@ -86,31 +79,32 @@ export class SnapshotStore {
     describe: () => Pick<SnapshotHeader, "journalLogId" | "journalCrc" | "keys" | "stateBytes">,
     base: number | undefined,
   ): SnapshotHeader {
-    mkdirSync(this.folder, { recursive: true });
+    const files = this.#files;
+    makeDurableFolder(this.folder, files);
     const temporary = `${this.file(sequence)}.tmp`;
-    const descriptor = openSync(temporary, "w");
+    const descriptor = files.open(temporary, "w");
     let header: SnapshotHeader;
     try {
       let fileBytes = snapshotHeaderBytes;
       let count = 0;
       let blocksCrc = 0;
       for (const block of blocks) {
-        writeAt(descriptor, block, fileBytes);
+        writeAt(files, descriptor, block, fileBytes);
         fileBytes += block.byteLength;
         blocksCrc = chainBlockCrc(blocksCrc, block);
         count++;
       }
       header = { ...describe(), fileBytes, sequence, blocks: count, blocksCrc };
-      writeAt(descriptor, encodeSnapshotHeader(header), 0);
-      fsyncSync(descriptor);
+      writeAt(files, descriptor, encodeSnapshotHeader(header), 0);
+      files.fsync(descriptor);
     } finally {
-      closeSync(descriptor);
+      files.close(descriptor);
     }
-    renameSync(temporary, this.file(sequence));
-    syncFolder(this.folder);
+    files.rename(temporary, this.file(sequence));
+    syncFolder(this.folder, files);
     for (const name of this.#names()) {
       const kept = name === `${String(sequence).padStart(16, "0")}.snap` || Number.parseInt(name, 10) === base;
-      if (!kept || name.endsWith(".tmp")) rmSync(join(this.folder, name), { force: true });
+      if (!kept || name.endsWith(".tmp")) files.remove(join(this.folder, name));
     }
     return header;
   }
@@ -120,15 +114,7 @@ export class SnapshotStore {
 const ownBytes = (bytes: Uint8Array): Uint8Array =>
   bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
 
-const writeAt = (descriptor: number, bytes: Uint8Array, offset: number): void => {
-  for (let at = 0; at < bytes.byteLength; ) at += writeSync(descriptor, bytes, at, bytes.byteLength - at, offset + at);
-};
-
-const syncFolder = (folder: string): void => {
-  const descriptor = openSync(folder, "r");
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
+const writeAt = (files: Files, descriptor: number, bytes: Uint8Array, offset: number): void => {
+  for (let at = 0; at < bytes.byteLength; )
+    at += files.write(descriptor, bytes, at, bytes.byteLength - at, offset + at);
 };

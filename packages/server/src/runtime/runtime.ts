@@ -5,8 +5,9 @@ import { HeadraceError, systemStreams } from "@headrace/sdk";
 import type { TaskStatus } from "../control.ts";
 import type { EmbeddedLog } from "../log/index.ts";
 import type { AppOutline, Release } from "./app-bundle.ts";
+import type { StartFunctionThread } from "./function-thread.ts";
 import { Outbox } from "./outbox.ts";
-import { Snapshots, type SnapshotTrigger } from "./snapshots/index.ts";
+import { nodeSnapshotSystem, type SnapshotSystem, Snapshots, type SnapshotTrigger } from "./snapshots/index.ts";
 import { TaskDriver } from "./task-driver.ts";
 import { WorkerHost } from "./worker-host.ts";
 
@@ -18,6 +19,14 @@ export interface RuntimeOptions {
   readonly snapshotTrigger?: SnapshotTrigger;
   readonly deliver: (command: PendingCommand) => "sent" | "offline";
   readonly onLog: (entry: { level: string; message: string; function: string }) => void;
+  /** Default: the machine's. */
+  readonly system?: RuntimeSystem;
+}
+
+/** What the runtime takes of the machine. */
+export interface RuntimeSystem {
+  readonly snapshots: SnapshotSystem;
+  readonly startThread: StartFunctionThread;
 }
 
 /** Longest sleep of the timer clock: a bound on what a step of the wall clock can delay. */
@@ -43,7 +52,12 @@ export class Runtime {
     this.#outline = options.release.outline;
     const acknowledgements = this.#outline.streams.find((stream) => stream.name === systemStreams.acknowledgements);
     if (!acknowledgements) throw new Error("every application has the stream of acknowledgements");
-    this.#snapshots = new Snapshots(options.log, join(options.dataFolder, "snapshots"), options.snapshotTrigger);
+    this.#snapshots = new Snapshots(
+      options.log,
+      join(options.dataFolder, "snapshots"),
+      options.snapshotTrigger,
+      options.system?.snapshots ?? nodeSnapshotSystem,
+    );
     this.#outbox = new Outbox({
       log: options.log,
       snapshots: this.#snapshots,
@@ -98,6 +112,7 @@ export class Runtime {
         bundleUrl: release.bundleUrl,
         drivers,
         onLog: this.#options.onLog,
+        startThread: this.#options.system?.startThread,
       });
       this.#drivers.push(...drivers);
       this.#hosts.push(host);

@@ -166,7 +166,8 @@ export class TaskDriver {
   async #chooseBase(journal: Channel): Promise<RecoveryBase> {
     const { log, plan, snapshots } = this.#options;
     try {
-      const base = await chooseBase(snapshotFolder(snapshots.folder, plan.name), plan.name, journal, log);
+      const folder = snapshotFolder(snapshots.folder, plan.name);
+      const base = await chooseBase(folder, plan.name, journal, log, snapshots.files);
       for (const { path, reason } of base.damaged)
         process.emitWarning(`snapshot ${path} is damaged and passed over: ${reason}`);
       return base;

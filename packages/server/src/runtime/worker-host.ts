@@ -1,6 +1,6 @@
 /** A worker thread with the tasks of one function: started, watched, started again with a growing pause when it dies. */
-import { Worker } from "node:worker_threads";
-import type { FromWorker, ToWorker } from "./messages.ts";
+import { type FunctionThread, type StartFunctionThread, startFunctionThread } from "./function-thread.ts";
+import type { FromWorker } from "./messages.ts";
 import type { TaskDriver } from "./task-driver.ts";
 
 export interface WorkerHostOptions {
@@ -8,6 +8,8 @@ export interface WorkerHostOptions {
   readonly bundleUrl: string;
   readonly drivers: readonly TaskDriver[];
   readonly onLog: (entry: { level: string; message: string; function: string }) => void;
+  /** Default: a thread of its own. */
+  readonly startThread?: StartFunctionThread | undefined;
 }
 
 const pauseMsMin = 100;
@@ -16,7 +18,7 @@ const pauseMsMax = 5000;
 export class WorkerHost {
   readonly #options: WorkerHostOptions;
   readonly #drivers: Map<string, TaskDriver>;
-  #worker: Worker | undefined;
+  #worker: FunctionThread | undefined;
   #pauseMs = pauseMsMin;
   #restartTimer: NodeJS.Timeout | undefined;
   #closing = false;
@@ -29,35 +31,18 @@ export class WorkerHost {
   }
 
   start(): void {
-    const file = import.meta.url.endsWith(".ts") ? "./function-worker.ts" : "./function-worker.js";
-    const worker = new Worker(new URL(file, import.meta.url), {
-      name: this.#options.name,
-      workerData: { bundleUrl: this.#options.bundleUrl },
-      env: {},
-      execArgv: [...process.execArgv, "--enable-source-maps"],
-      stdout: true,
-      stderr: true,
+    const { name, bundleUrl, onLog, startThread = startFunctionThread } = this.#options;
+    const worker: FunctionThread = startThread(name, bundleUrl, {
+      onMessage: (message) => this.#onMessage(worker, message),
+      onOutput: (level, message) => onLog({ level, message, function: name }),
+      onExit: () => {
+        if (this.#worker === worker) this.#onExit();
+      },
     });
     this.#worker = worker;
-    for (const [stream, level] of [
-      [worker.stdout, "info"],
-      [worker.stderr, "error"],
-    ] as const) {
-      stream.setEncoding("utf8");
-      stream.on("data", (text: string) =>
-        this.#options.onLog({ level, message: text.trimEnd(), function: this.#options.name }),
-      );
-    }
-    worker.on("message", (message: FromWorker) => this.#onMessage(worker, message));
-    worker.on("error", (error) =>
-      this.#options.onLog({ level: "error", message: error.stack ?? String(error), function: this.#options.name }),
-    );
-    worker.on("exit", () => {
-      if (this.#worker === worker) this.#onExit();
-    });
   }
 
-  #onMessage(worker: Worker, message: FromWorker): void {
+  #onMessage(worker: FunctionThread, message: FromWorker): void {
     if (worker !== this.#worker) return;
     switch (message.kind) {
       case "loaded":
@@ -84,9 +69,8 @@ export class WorkerHost {
     }
   }
 
-  async #startTask(worker: Worker, driver: TaskDriver): Promise<void> {
-    const post = (message: ToWorker, transfer: readonly ArrayBufferLike[] = []): void =>
-      worker.postMessage(message, transfer as ArrayBuffer[]);
+  async #startTask(worker: FunctionThread, driver: TaskDriver): Promise<void> {
+    const { post } = worker;
     const task = driver.plan.name;
     try {
       await driver.start({
@@ -139,7 +123,7 @@ export class WorkerHost {
         clearTimeout(timer);
         resolve();
       };
-      worker.postMessage({ kind: "stop" } satisfies ToWorker);
+      worker.post({ kind: "stop" });
     });
     // The last commits are appends of this thread now; they settle before the drivers let go.
     await Promise.all([...this.#drivers.values()].map((driver) => driver.settled()));

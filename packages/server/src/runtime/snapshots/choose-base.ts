@@ -1,7 +1,8 @@
 /** Where the recovery of a task begins: the newest snapshot that is sound and fits the journal, or the journal's own beginning. */
-import type { Channel, Log } from "@headrace/engine";
+import type { Channel, Files, Log } from "@headrace/engine";
 import { readBlockHeader } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
+import { nodeFiles } from "../../log/index.ts";
 import { type DamagedSnapshot, SnapshotStore, type SoundSnapshot } from "./store.ts";
 
 export interface RecoveryBase {
@@ -16,8 +17,14 @@ export interface RecoveryBase {
  * @throws HR_SNAPSHOT_MISMATCH when the log went backwards (S16) or holds something else than the snapshot was made of (S17);
  * HR_SNAPSHOT_CORRUPT when nothing is left to begin with (S14)
  */
-export const chooseBase = async (folder: string, task: string, journal: Channel, log: Log): Promise<RecoveryBase> => {
-  const store = new SnapshotStore(folder);
+export const chooseBase = async (
+  folder: string,
+  task: string,
+  journal: Channel,
+  log: Log,
+  files: Files = nodeFiles,
+): Promise<RecoveryBase> => {
+  const store = new SnapshotStore(folder, files);
   const channel = log.channels(journal.logId).find(({ writer }) => writer === journal.writer);
   const start = channel?.startSequence ?? 0;
   const end = channel?.endSequence ?? 0;

@@ -1,6 +1,6 @@
 /** One step of a task's snapshots: the newest sound one and the journal behind it become the next one. */
-import { type Channel, Compaction, readBlockHeader } from "@headrace/engine";
-import { checksum } from "../../log/index.ts";
+import { type Channel, Compaction, type Files, readBlockHeader } from "@headrace/engine";
+import { checksum, nodeFiles } from "../../log/index.ts";
 import type { SnapshotHeader } from "./snapshot-file.ts";
 import { SnapshotStore, type SoundSnapshot } from "./store.ts";
 
@@ -24,14 +24,22 @@ export interface CompactResult {
   readonly baseSequence: number | undefined;
 }
 
+/** Makes snapshots, one at a time, from what is stored; never asks a task. */
+export interface Compactor {
+  compact(request: CompactRequest): Promise<CompactResult>;
+  /** Gives up what is under way. */
+  close(): Promise<void>;
+}
+
 const readBytes = 1024 * 1024;
 
 /** @throws HR_NOT_FOUND when no snapshot is sound and the journal does not reach back to the beginning */
 export const compactSnapshot = async (
   { folder, journalLogId, toSequence, gaps = [] }: CompactRequest,
   journal: JournalReader,
+  files: Files = nodeFiles,
 ): Promise<CompactResult> => {
-  const store = new SnapshotStore(folder);
+  const store = new SnapshotStore(folder, files);
   // A task that was started again may have asked for a later one in between.
   const [latest] = store.list();
   const there = latest !== undefined && latest >= toSequence ? store.read(latest) : undefined;

@@ -1,10 +1,9 @@
-/** Snapshots of all tasks of a node: reading at the start, and the thread that makes new ones, started when it is first needed. */
-import { MessageChannel, Worker } from "node:worker_threads";
-import type { Log } from "@headrace/engine";
+/** Snapshots of all tasks of a node: where they are kept, when they are made, and who makes them. */
+import type { Files, Log } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
-import { serveLog } from "../../log/index.ts";
-import { openRpc, type Rpc } from "../../threads/index.ts";
-import type { CompactRequest, CompactResult } from "./compact.ts";
+import { nodeFiles } from "../../log/index.ts";
+import type { Compactor, CompactRequest, CompactResult } from "./compact.ts";
+import { CompactionThread } from "./compaction-thread.ts";
 
 /** When a snapshot is made: once the journal behind the last is as large as this, and as `factor` times the last. */
 export interface SnapshotTrigger {
@@ -13,51 +12,44 @@ export interface SnapshotTrigger {
 }
 export const snapshotTriggerDefault: SnapshotTrigger = { journalBytesMin: 4 * 1024 * 1024, factor: 1 };
 
+/** What snapshots take of the machine; the simulation brings its own (ADR 0013). */
+export interface SnapshotSystem {
+  readonly files: Files;
+  readonly newCompactor: (log: Log) => Compactor;
+}
+export const nodeSnapshotSystem: SnapshotSystem = {
+  files: nodeFiles,
+  newCompactor: (log) => new CompactionThread(log),
+};
+
 export class Snapshots {
   readonly folder: string;
   readonly trigger: SnapshotTrigger;
-  readonly #log: Log;
-  #worker: Worker | undefined;
-  #rpc: Rpc | undefined;
+  readonly files: Files;
+  readonly #compactor: Compactor;
   #closed = false;
 
-  constructor(log: Log, folder: string, trigger: SnapshotTrigger = snapshotTriggerDefault) {
-    this.#log = log;
+  constructor(
+    log: Log,
+    folder: string,
+    trigger: SnapshotTrigger = snapshotTriggerDefault,
+    { files, newCompactor }: SnapshotSystem = nodeSnapshotSystem,
+  ) {
     this.folder = folder;
     this.trigger = trigger;
+    this.files = files;
+    this.#compactor = newCompactor(log);
   }
 
-  /** Makes the next snapshot of a task in the other thread. */
+  /** Makes the next snapshot of a task. */
   async compact(request: CompactRequest): Promise<CompactResult> {
     if (this.#closed) throw new HeadraceError("HR_UNAVAILABLE", "the node is stopping");
-    this.#rpc ??= this.#start();
-    return (await this.#rpc.call("compact", [request])) as CompactResult;
+    return await this.#compactor.compact(request);
   }
 
-  #start(): Rpc {
-    const file = import.meta.url.endsWith(".ts") ? "./snapshot-worker.ts" : "./snapshot-worker.js";
-    const channel = new MessageChannel();
-    serveLog(this.#log, channel.port1);
-    channel.port1.unref();
-    const worker = new Worker(new URL(file, import.meta.url), {
-      name: "snapshots",
-      workerData: { logPort: channel.port2 },
-      transferList: [channel.port2],
-    });
-    worker.unref();
-    worker.on("error", (error) => process.emitWarning(`the thread of the snapshots ended: ${String(error)}`));
-    worker.on("exit", () => {
-      if (this.#worker !== worker) return;
-      this.#worker = undefined;
-      this.#rpc = undefined;
-    });
-    this.#worker = worker;
-    return openRpc(worker);
-  }
-
-  /** Ends the thread; a snapshot under way is given up, which leaves the ones before. */
+  /** A snapshot under way is given up, which leaves the ones before. */
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#worker?.terminate();
+    await this.#compactor.close();
   }
 }

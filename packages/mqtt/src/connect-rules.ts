@@ -1,5 +1,6 @@
 import type { ConnectPacket } from "./connect.ts";
-import { MqttError, reasonCodes } from "./errors.ts";
+import { MqttError, protocolError, reasonCodes } from "./errors.ts";
+import type { OutboxWindow } from "./outbox.ts";
 import type { Properties } from "./properties.ts";
 import type { ConnectRequest, SessionOptions } from "./session-actions.ts";
 import { validateTopic } from "./topic.ts";
@@ -22,6 +23,13 @@ export function checkConnect(connect: ConnectPacket, options: SessionOptions): C
   return { ...connect, clientId: assigned ? options.generateClientId() : clientId, assigned };
 }
 
+/** Throws MqttError 0x82 for a DISCONNECT that sets a session expiry that CONNECT did not (§3.14.2.2.2). */
+export function checkDisconnect({ properties: asked }: ConnectRequest, { sessionExpirySeconds = 0 }: Properties): void {
+  if ((asked.sessionExpirySeconds ?? 0) === 0 && sessionExpirySeconds > 0) {
+    throw protocolError("DISCONNECT sets a session expiry that CONNECT did not (§3.14.2.2.2)");
+  }
+}
+
 /** What CONNACK tells a version 5 client about this server, MQTT 5.0 §3.2.2.3. */
 export function offerOf(connect: ConnectRequest, options: SessionOptions): Properties {
   const keepAliveSeconds = keepAliveInForce(connect.keepAliveSeconds, options);
@@ -36,6 +44,12 @@ export function offerOf(connect: ConnectRequest, options: SessionOptions): Prope
     ...(connect.assigned && { assignedClientIdentifier: connect.clientId }),
     ...(keepAliveSeconds !== connect.keepAliveSeconds && { serverKeepAliveSeconds: keepAliveSeconds }),
   };
+}
+
+/** What the client takes at once: its Receive Maximum and Maximum Packet Size (§3.1.2.11.3-4). */
+export function windowOf({ properties }: ConnectRequest): OutboxWindow {
+  const { receiveMaximum = 65_535, maximumPacketSize = Number.POSITIVE_INFINITY } = properties;
+  return { receiveMaximum, maximumPacketSize };
 }
 
 /** The keep alive of a version 5 client that asked for this one, in seconds. */

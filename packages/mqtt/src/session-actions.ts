@@ -58,8 +58,13 @@ export type SessionAction =
   | SessionChange
   /** A step of extended authentication: decide, then call `challenge`, `accept`, `refuse`, `authenticated` or `fail`. */
   | { readonly type: "auth"; readonly method: string; readonly data: Uint8Array | undefined; readonly isAgain: boolean }
-  /** Flush, close the socket, call `end`. 0 is a regular DISCONNECT of the client. */
-  | { readonly type: "close"; readonly reasonCode: number; readonly reason: string };
+  /** Flush, close the socket, call `end`. The code is the client's own when it said DISCONNECT; 0 is a regular one. */
+  | {
+      readonly type: "close";
+      readonly reasonCode: number;
+      readonly reason: string;
+      readonly isFromClient: boolean;
+    };
 
 /**
  * The state of the session changed: where sessions are durable, make the change durable and only then write `bytes`;

@@ -3,7 +3,7 @@ import { acknowledgementActions } from "./acknowledgement-actions.ts";
 import { decodeAuth, encodeAuth } from "./auth.ts";
 import { connackReturnCode, encodeConnack } from "./connack.ts";
 import { decodeConnect, peekConnectProtocol, type Will } from "./connect.ts";
-import { checkConnect, keepAliveInForce, offerOf } from "./connect-rules.ts";
+import { checkConnect, checkDisconnect, keepAliveInForce, offerOf, windowOf } from "./connect-rules.ts";
 import { decodeDisconnect, encodeDisconnect, encodePingresp } from "./disconnect.ts";
 import { MqttError, malformed, protocolError, reasonCodes } from "./errors.ts";
 import { InboundAliases } from "./inbound-aliases.ts";
@@ -227,10 +227,7 @@ export class ServerSession<M = unknown> {
     const { connect } = this.#state;
     this.#state = { name: "connected", connect };
     this.#will = connect.will;
-    const window = {
-      receiveMaximum: connect.properties.receiveMaximum ?? 65_535,
-      maximumPacketSize: connect.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY,
-    };
+    const window = windowOf(connect);
     if (options.session === undefined) {
       const { queueMessagesMax = 1_000, queueBytesMax = 1_048_576 } = this.#options;
       this.#session = new SessionState({
@@ -389,7 +386,7 @@ export class ServerSession<M = unknown> {
 
   // §4.12: between CONNECT and CONNACK only AUTH and DISCONNECT may come; the edge scans nothing while it decides.
   #whileAuthenticating(packet: RawPacket): readonly SessionAction[] {
-    if (packet.type === packetTypes.disconnect) return this.#close(undefined, 0, "the client disconnected");
+    if (packet.type === packetTypes.disconnect) return this.#close(undefined, 0, "the client disconnected", true);
     if (packet.type !== packetTypes.auth) throw protocolError("a packet before CONNACK that is not AUTH (§4.12)");
     return this.#onAuth(packet, reasonCodes.continueAuthentication);
   }
@@ -454,13 +451,10 @@ export class ServerSession<M = unknown> {
 
   #onDisconnect(version: ProtocolVersion, packet: RawPacket): readonly SessionAction[] {
     const { reasonCode, properties } = decodeDisconnect(version, packet.buffer, packet.start, packet.end);
-    const asked = this.#connect().properties.sessionExpirySeconds ?? 0;
-    if (asked === 0 && (properties.sessionExpirySeconds ?? 0) > 0) {
-      throw protocolError("DISCONNECT sets a session expiry that CONNECT did not (§3.14.2.2.2)");
-    }
+    checkDisconnect(this.#connect(), properties);
     if (reasonCode === reasonCodes.success) this.#will = undefined;
     this.#sessionExpirySeconds = properties.sessionExpirySeconds;
-    return this.#close(undefined, reasonCode, "the client disconnected");
+    return this.#close(undefined, reasonCode, "the client disconnected", true);
   }
 
   #connackRefusal(reasonCode: number, reason: string, serverReference?: string): Uint8Array | undefined {
@@ -481,10 +475,15 @@ export class ServerSession<M = unknown> {
     return bytes.length <= (connect?.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY) ? bytes : plain();
   }
 
-  #close(bytes: Uint8Array | undefined, reasonCode: number, reason: string): readonly SessionAction[] {
+  #close(
+    bytes: Uint8Array | undefined,
+    reasonCode: number,
+    reason: string,
+    isFromClient = false,
+  ): readonly SessionAction[] {
     const connect = this.#state.name === "connecting" ? undefined : this.#state.connect;
     this.#state = { name: "ended", connect };
-    const close: SessionAction = { type: "close", reasonCode, reason };
+    const close: SessionAction = { type: "close", reasonCode, reason, isFromClient };
     return bytes === undefined ? [close] : [{ type: "send", bytes }, close];
   }
 

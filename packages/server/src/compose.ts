@@ -266,6 +266,12 @@ const nodeStatus = (parts: StatusParts): NodeStatus => {
     repeated: counts.repeated,
     refused: counts.refused,
     rejected: storedOf("rejected"),
+    gateway: {
+      dropped: counts.dropped,
+      stalls: counts.stalls,
+      stalledMs: counts.stalledMs,
+      reasons: counts.reasons,
+    },
     alerts: { ...feed.alerts, active: runtime?.activeAlerts ?? 0 },
     commands: { ...(runtime?.commandSteps ?? noCommands), pending: runtime?.pendingCommands ?? 0 },
     lake: { rows: lakeStats.rows, files: lakeStats.files, bytes: lakeStats.bytes, lagRows: lakeStats.lagRows },

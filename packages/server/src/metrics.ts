@@ -41,6 +41,30 @@ export const metricsText = (status: NodeStatus): string => {
       one(status.refused),
     ),
     family(
+      "headrace_mqtt_reasons_total",
+      "counter",
+      "Refusals and ends by reason code or word.",
+      Object.entries(status.gateway.reasons).map(([reason, count]) => [{ reason }, count]),
+    ),
+    family(
+      "headrace_mqtt_dropped_total",
+      "counter",
+      "Deliveries that found no room at their subscriber.",
+      one(status.gateway.dropped),
+    ),
+    family(
+      "headrace_gateway_stalls_total",
+      "counter",
+      "How often an event loop of the gateway stood still for a second or more.",
+      one(status.gateway.stalls),
+    ),
+    family(
+      "headrace_gateway_stalled_milliseconds_total",
+      "counter",
+      "For how long the event loops of the gateway stood still altogether.",
+      one(status.gateway.stalledMs),
+    ),
+    family(
       "headrace_task_events_total",
       "counter",
       "Events that the task has committed.",

@@ -3,6 +3,7 @@ import { reasonCodes } from "@headrace/mqtt";
 import { Clients } from "./clients.ts";
 import { Connection } from "./connection.ts";
 import { FanOut, receivePolicy } from "./fan-out.ts";
+import type { GatewayFigures } from "./figures.ts";
 import type { Ingest } from "./ingest.ts";
 import { Intake } from "./intake.ts";
 import { KeepAlive } from "./keep-alive.ts";
@@ -48,7 +49,7 @@ export const assemble = async (parts: Parts): Promise<Shared> => {
     authorize,
     authenticate,
     nowMs,
-    counters: { refused: 0 },
+    counters: { refused: 0, reasons: {} },
     sessions,
     mechanisms: parts.mechanisms,
     subscribed: (filter, receiver) => {
@@ -106,3 +107,12 @@ export const drain = async (shared: Shared, listeners: readonly Listener[], dead
   for (const listener of listeners) listener.destroy();
   keepAlive.close();
 };
+
+export const figuresOf = ({ counters, fanOut, keepAlive }: Shared, listeners: readonly Listener[]): GatewayFigures => ({
+  listeners: listeners.map(({ counts }) => counts),
+  refused: counters.refused,
+  dropped: fanOut.dropped,
+  stalls: keepAlive.stalls.count,
+  stalledMs: keepAlive.stalls.totalMs,
+  reasons: counters.reasons,
+});

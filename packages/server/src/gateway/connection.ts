@@ -18,11 +18,12 @@ import { AckBuffer } from "./ack-buffer.ts";
 import { Admission, type Admitted } from "./admission.ts";
 import type { DurableSession, SessionConnection } from "./durable-session.ts";
 import type { FanOutMessage, Held } from "./fan-out-message.ts";
+import { countReason } from "./figures.ts";
 import type { GroupMember, Publisher } from "./ingest.ts";
-import type { Watched } from "./keep-alive.ts";
 import { leaveSession } from "./leave-session.ts";
 import { openSession } from "./open-session.ts";
 import { OutgoingMessages } from "./outgoing.ts";
+import { Patience } from "./patience.ts";
 import type { Delivery, Receiver } from "./receiver.ts";
 import { refuseGroup } from "./refuse-group.ts";
 import type { Route } from "./routes.ts";
@@ -35,10 +36,7 @@ import { subscribe } from "./subscribe.ts";
 import type { Peer, Wire } from "./transports/transport.ts";
 import { allowed, Verdicts } from "./verdicts.ts";
 
-/** How long a client may take to close its side. */
-const closeDeadlineMs = 2_000;
-
-export class Connection implements GroupMember, SessionConnection, Watched {
+export class Connection implements GroupMember, SessionConnection {
   readonly #shared: Shared;
   readonly #socket: Wire;
   readonly #scanner: PacketScanner;
@@ -58,9 +56,7 @@ export class Connection implements GroupMember, SessionConnection, Watched {
   /** Chunks that arrived while intake was full or the client was being authenticated. */
   #waiting: Buffer[] = [];
   #held = false;
-  #lastPacketMs: number;
-  /** From when on the client has to become connected: its accept, then its CONNECT and each AUTH, never a mere byte (M16). */
-  #admissionMs: number;
+  readonly #patience: Patience;
   /** Wall clock at the chunk that is being scanned. */
   #arrivalMs = 0;
   #viewed: Buffer | undefined;
@@ -85,6 +81,8 @@ export class Connection implements GroupMember, SessionConnection, Watched {
       generateClientId: () => shared.clients.newId(),
       maximumPacketSize: limits.packetBytesMax,
       receiveMaximum: limits.receiveMaximum,
+      keepAliveMaxSeconds: limits.keepAliveMaxSeconds,
+      idleMaxSeconds: limits.idleMaxSeconds,
       queueBytesMax: limits.subscriberBytesMax,
     });
     this.#memo = new TopicMemo(shared.router.mqtt);
@@ -102,9 +100,15 @@ export class Connection implements GroupMember, SessionConnection, Watched {
       wait: (done) => this.#wait(done),
       isGone: () => this.#socket.destroyed || this.#closing,
     });
-    this.#lastPacketMs = performance.now();
-    this.#admissionMs = peer.acceptedMs;
-    shared.keepAlive.add(this);
+    this.#patience = new Patience({
+      keepAlive: shared.keepAlive,
+      limits,
+      reasons: shared.counters.reasons,
+      acceptedMs: peer.acceptedMs,
+      silenceMaxMs: () => this.#session.silenceMaxMs,
+      onSilent: (lastMs, nowMs) => this.#run(this.#session.onTick(lastMs, nowMs)),
+      destroy: () => socket.destroy(),
+    });
     socket.on("data", (chunk) => this.#received(chunk));
     socket.on("drain", () => this.#drained());
     socket.on("error", () => socket.destroy());
@@ -115,20 +119,10 @@ export class Connection implements GroupMember, SessionConnection, Watched {
     return this.identity ?? this.clientId;
   }
 
-  get dueMs(): number {
-    const { connectDeadlineMs } = this.#shared.limits;
-    if (this.#closing) return this.#lastPacketMs + closeDeadlineMs;
-    return this.#connected ? this.#lastPacketMs + this.#session.silenceMaxMs : this.#admissionMs + connectDeadlineMs;
-  }
-  expired(): void {
-    if (this.#connected && !this.#closing) this.#run(this.#session.onTick(this.#lastPacketMs, performance.now()));
-    else this.#socket.destroy();
-  }
-
   // ---- from the client
 
   #received(chunk: Buffer): void {
-    this.#lastPacketMs = performance.now();
+    this.#patience.heard();
     if (this.#closing) return;
     this.#waiting.push(chunk);
     if (!this.#held) this.#readWaiting();
@@ -162,10 +156,12 @@ export class Connection implements GroupMember, SessionConnection, Watched {
   }
   #hold(): void {
     this.#held = true;
+    this.#patience.held(this.#stalled ? "client" : "node");
     this.#socket.pause();
   }
   #release(): void {
     this.#held = false;
+    this.#patience.released();
     this.#readWaiting();
     if (!this.#held && !this.#closing) this.#socket.resume();
   }
@@ -289,6 +285,7 @@ export class Connection implements GroupMember, SessionConnection, Watched {
   /** A message that is not stored: PUBACK with the reason in its place, or for 3.1.1 the end of the connection. */
   #refuse(view: PublishView, reasonCode: number, reason: string): void {
     this.#shared.counters.refused += 1;
+    countReason(this.#shared.counters.reasons, reasonCode);
     if (view.qos === 0) return;
     const actions = this.#session.refusePublish(view.packetId, reasonCode, reason, view.qos);
     if (this.#session.state === "ended") {
@@ -348,13 +345,13 @@ export class Connection implements GroupMember, SessionConnection, Watched {
           break;
         case "authenticate":
           this.#scanner.version = this.#session.version;
-          this.#admissionMs = this.#lastPacketMs;
+          this.#patience.steps();
           this.#admission.begin(action.connect);
           break;
         case "connected":
           this.#connected = true;
           this.#outgoing.connected();
-          this.#shared.keepAlive.add(this);
+          this.#patience.connected();
           break;
         case "subscribe":
           subscribe(this.#shared, this.#session, action, this, this.#durable);
@@ -371,10 +368,13 @@ export class Connection implements GroupMember, SessionConnection, Watched {
           this.#changed(action);
           break;
         case "auth":
-          this.#admissionMs = this.#lastPacketMs;
+          this.#patience.steps();
           this.#admission.step(action.method, action.data, action.isAgain);
           break;
         case "close":
+          if (action.reasonCode >= 0x80 && !action.isFromClient) {
+            countReason(this.#shared.counters.reasons, action.reasonCode);
+          }
           this.#close();
           break;
         default:
@@ -430,8 +430,7 @@ export class Connection implements GroupMember, SessionConnection, Watched {
     if (this.#closing) return;
     this.#closing = true;
     this.#waiting = [];
-    this.#lastPacketMs = performance.now();
-    this.#shared.keepAlive.add(this);
+    this.#patience.closing();
     if (this.#acks.isEmpty) this.#finish();
   }
 
@@ -445,10 +444,10 @@ export class Connection implements GroupMember, SessionConnection, Watched {
   }
 
   #gone(): void {
-    const { keepAlive, clients } = this.#shared;
+    const { clients } = this.#shared;
     this.#closing = true;
     this.#waiting = [];
-    keepAlive.remove(this);
+    this.#patience.end();
     clients.release(this);
     if (this.#publishes) this.#shared.ingest.senders -= 1;
     const { will } = this.#session.end();

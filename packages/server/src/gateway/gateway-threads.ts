@@ -5,12 +5,13 @@ import type { EmbeddedLog } from "../log/index.ts";
 import { openRpc, type Rpc } from "../threads/index.ts";
 import type { DeviceOf } from "./device-of.ts";
 import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
+import { type GatewayFigures, noFigures, sumFigures } from "./figures.ts";
 import { markRepeats } from "./mark-repeats.ts";
 import { type MarkChange, type Marks, settleChanges } from "./repeats.ts";
 import type { Shared } from "./shared.ts";
-import type { RetainedMessage, ThreadStart, ThreadStats, ThreadStream, ThreadSubscription } from "./thread-protocol.ts";
+import type { RetainedMessage, ThreadStart, ThreadStream, ThreadSubscription } from "./thread-protocol.ts";
 import { ThreadSessions } from "./thread-sessions.ts";
-import { assertFree, type ListenerCounts } from "./transports/listener.ts";
+import { assertFree } from "./transports/listener.ts";
 import type { ListenerOptions } from "./transports/transport.ts";
 
 /** Where a stream's repeats are checked, by log id. */
@@ -36,17 +37,15 @@ export interface ThreadsOptions {
 export interface Threads {
   /** In the order of the options. */
   readonly ports: readonly number[];
-  stats(): ThreadStats;
+  figures(): GatewayFigures;
   setStreams(): Promise<void>;
   close(deadlineMs: number): Promise<void>;
 }
 
-const none: ThreadStats = { listeners: [], refused: 0, dropped: 0 };
-
 export const startThreads = async (options: ThreadsOptions): Promise<Threads> => {
   const { log, shared, count, checks } = options;
   const { retained, fanOut, limits } = shared;
-  const stats: ThreadStats[] = Array.from({ length: count }, () => none);
+  const figures: GatewayFigures[] = Array.from({ length: count }, () => noFigures);
   const workers: Worker[] = [];
   const threads: Rpc[] = [];
 
@@ -94,8 +93,8 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
       if (!isClosing) process.emitWarning(`gateway thread ${index + 1} ended: ${error.message}`);
     });
     worker.on("exit", () => {
-      const closed = stats[index]?.listeners.map((counts) => ({ ...counts, connections: 0 })) ?? [];
-      stats[index] = { ...stats[index], listeners: closed };
+      const closed = figures[index].listeners.map((counts) => ({ ...counts, connections: 0 }));
+      figures[index] = { ...figures[index], listeners: closed };
       if (!isClosing) sessions.drop(index);
     });
     workers.push(worker);
@@ -111,8 +110,8 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
           unsubscribed: (clientId: string, filter: string) => sessions.remove(index, clientId, filter),
           claimed: (clientId: string) => sessions.claimed(index, clientId),
           ready: (device: string) => options.onReady(device),
-          stats: (now: ThreadStats) => {
-            stats[index] = now;
+          figures: (now: GatewayFigures) => {
+            figures[index] = now;
           },
         },
       ),
@@ -142,11 +141,7 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
 
   return {
     ports: listeners.map(({ port }) => port),
-    stats: () => ({
-      listeners: listeners.map((_, place) => sumOf(stats.map((thread) => thread.listeners[place]))),
-      refused: stats.reduce((sum, { refused }) => sum + refused, 0),
-      dropped: stats.reduce((sum, { dropped }) => sum + dropped, 0),
-    }),
+    figures: () => sumFigures(figures),
     setStreams: async () => {
       for (const [index, thread] of threads.entries())
         await thread.call("setStreams", [await options.streamsOf(index)]);
@@ -158,9 +153,3 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
     },
   };
 };
-
-/** The figures of one listener over all threads. */
-const sumOf = (threads: readonly (ListenerCounts | undefined)[]): ListenerCounts => ({
-  connections: threads.reduce((sum, counts) => sum + (counts?.connections ?? 0), 0),
-  turnedAway: threads.reduce((sum, counts) => sum + (counts?.turnedAway ?? 0), 0),
-});

@@ -1,8 +1,9 @@
 /** A gateway thread: a listener on the shared port; groups go to the log's thread, live messages for other threads' sessions too. */
 import { parentPort } from "node:worker_threads";
 import { openRpc } from "../threads/index.ts";
-import { acceptConnections, assemble, drain } from "./assemble.ts";
+import { acceptConnections, assemble, drain, figuresOf } from "./assemble.ts";
 import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
+import { type GatewayFigures, noFigures } from "./figures.ts";
 import { Ingest } from "./ingest.ts";
 import { BuilderPool, PartitionWriter } from "./partition-writer.ts";
 import { anonymous, openPolicy } from "./policy.ts";
@@ -11,11 +12,11 @@ import { UncheckedMarks } from "./repeats.ts";
 import type { Shared } from "./shared.ts";
 import { StreamState } from "./stream-state.ts";
 import { ThreadLog } from "./thread-log.ts";
-import type { RetainedMessage, ThreadStart, ThreadStats, ThreadStream, WireDelivery } from "./thread-protocol.ts";
+import type { RetainedMessage, ThreadStart, ThreadStream, WireDelivery } from "./thread-protocol.ts";
 import type { Listener } from "./transports/listener.ts";
 
 if (!parentPort) throw new Error("a gateway thread is started by the node");
-const statsIntervalMs = 250;
+const figuresIntervalMs = 250;
 let shared: Shared | undefined;
 let listeners: readonly Listener[] = [];
 const pool = new BuilderPool();
@@ -69,24 +70,20 @@ const start = async ({ listeners: options, limits, streams, retained }: ThreadSt
   setStreams(streams);
   for (const { message, arrivalMs } of retained) shared.retained.apply(new FanOutMessage(message), arrivalMs);
   listeners = await acceptConnections(shared, options, { reusePort: true });
-  setInterval(() => rpc.emit("stats", [statsNow()]), statsIntervalMs).unref();
+  setInterval(() => rpc.emit("figures", [figuresNow()]), figuresIntervalMs).unref();
   return listeners.map(({ port }) => port);
 };
 
-const statsNow = (): ThreadStats => ({
-  listeners: listeners.map(({ counts }) => counts),
-  refused: shared?.counters.refused ?? 0,
-  dropped: shared?.fanOut.dropped ?? 0,
-});
+const figuresNow = (): GatewayFigures => (shared ? figuresOf(shared, listeners) : noFigures);
 
 const rpc = openRpc(
   parentPort,
   {
     start,
     setStreams,
-    close: async (deadlineMs: number): Promise<ThreadStats> => {
+    close: async (deadlineMs: number): Promise<GatewayFigures> => {
       if (shared) await drain(shared, listeners, deadlineMs);
-      return statsNow();
+      return figuresNow();
     },
   },
   {

@@ -3,9 +3,10 @@ import type { PublishProperties } from "@headrace/mqtt";
 import { HeadraceError, type StreamDefinition } from "@headrace/sdk";
 import type { SubmittedEvent } from "../control.ts";
 import type { EmbeddedLog } from "../log/index.ts";
-import { acceptConnections, assemble, drain } from "./assemble.ts";
+import { acceptConnections, assemble, drain, figuresOf } from "./assemble.ts";
 import { blocksOf } from "./blocks.ts";
 import { DeviceDelivery } from "./device-delivery.ts";
+import type { GatewayFigures } from "./figures.ts";
 import { startThreads, type Threads } from "./gateway-threads.ts";
 import { Idempotency } from "./idempotency.ts";
 import { Ingest } from "./ingest.ts";
@@ -44,7 +45,7 @@ export interface GatewayOptions {
 /** A listener with what it has seen. */
 export interface ListenerStats extends ListenerOptions, ListenerCounts {}
 
-export interface GatewayStats {
+export interface GatewayStats extends GatewayFigures {
   /** In the order of the options. */
   readonly listeners: readonly ListenerStats[];
   readonly connections: number;
@@ -52,10 +53,6 @@ export interface GatewayStats {
   readonly stored: number;
   /** Repeats that were acknowledged and not stored again. */
   readonly repeated: number;
-  /** Messages that were refused with a reason, and QoS 0 messages that the policy dropped. */
-  readonly refused: number;
-  /** Deliveries to subscribers that were dropped because they did not keep up. */
-  readonly dropped: number;
   readonly byStream: Readonly<Record<string, number>>;
 }
 
@@ -184,20 +181,12 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
       await front.setStreams();
     },
     stats: () => {
-      const { refused, dropped, ...seen } = front.stats();
+      const figures = front.figures();
       const { byStream, repeated } = streams.counts();
       const stored = Object.values(byStream).reduce((sum, events) => sum + events, 0);
-      const connections = seen.listeners.reduce((sum, counts) => sum + counts.connections, 0);
-      const counted = listeners.map((listener, index) => ({ ...listener, ...noCounts, ...seen.listeners[index] }));
-      return {
-        listeners: counted,
-        connections,
-        stored,
-        repeated: repeated + ingest.repeated,
-        refused,
-        dropped,
-        byStream,
-      };
+      const connections = figures.listeners.reduce((sum, counts) => sum + counts.connections, 0);
+      const counted = listeners.map((listener, index) => ({ ...listener, ...noCounts, ...figures.listeners[index] }));
+      return { ...figures, listeners: counted, connections, stored, repeated: repeated + ingest.repeated, byStream };
     },
     close: ({ deadlineMs = 5_000 } = {}) => {
       closing ??= shutDown(deadlineMs);
@@ -207,7 +196,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
 };
 
 /** Where connections arrive. */
-type Front = Pick<Threads, "ports" | "stats" | "setStreams" | "close">;
+type Front = Pick<Threads, "ports" | "figures" | "setStreams" | "close">;
 
 const noCounts: ListenerCounts = { connections: 0, turnedAway: 0 };
 
@@ -215,11 +204,7 @@ const startOwn = async (shared: Shared, options: GatewayOptions): Promise<Front>
   const listeners = await acceptConnections(shared, options.listeners);
   return {
     ports: listeners.map(({ port }) => port),
-    stats: () => ({
-      listeners: listeners.map(({ counts }) => counts),
-      refused: shared.counters.refused,
-      dropped: shared.fanOut.dropped,
-    }),
+    figures: () => figuresOf(shared, listeners),
     setStreams: () => Promise.resolve(),
     close: (deadlineMs) => drain(shared, listeners, deadlineMs),
   };

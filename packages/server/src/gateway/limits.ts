@@ -13,8 +13,14 @@ export interface GatewayLimits {
   readonly packetBytesMax: number;
   /** QoS 1 messages of one client without PUBACK. Default 1,000. */
   readonly receiveMaximum: number;
-  /** From the connection to its CONNECT. Default 5,000 ms. */
+  /** From the accept of a connection to its CONNACK, without the time that the node itself takes. Default 5,000 ms. */
   readonly connectDeadlineMs: number;
+  /** The longest keep alive; a 5.0 client that asks for more or none is told this one. Default 3,600 s. */
+  readonly keepAliveMaxSeconds: number;
+  /** A 3.1.1 client cannot be told: it may be silent for this long when its keep alive is off or longer. Default 86,400 s. */
+  readonly idleMaxSeconds: number;
+  /** How long a client may leave {@link subscriberBytesMax} of answers untaken; it is not read meanwhile. Default 120,000 ms. */
+  readonly stalledMaxMs: number;
   /** Bytes written to one subscriber that its socket has not taken; then QoS 0 is dropped and QoS 1 waits. Default 1 MiB. */
   readonly subscriberBytesMax: number;
   /** Retained messages. Default 100,000. */
@@ -46,6 +52,9 @@ export const defaultLimits: GatewayLimits = {
   packetBytesMax: 262_144,
   receiveMaximum: 1_000,
   connectDeadlineMs: 5_000,
+  keepAliveMaxSeconds: 3_600,
+  idleMaxSeconds: 86_400,
+  stalledMaxMs: 120_000,
   subscriberBytesMax: 1024 * 1024,
   retainedMessagesMax: 100_000,
   retainedBytesMax: 64 * 1024 * 1024,

@@ -1,5 +1,6 @@
 import type { Clients } from "./clients.ts";
 import type { FanOut } from "./fan-out.ts";
+import type { Reasons } from "./figures.ts";
 import type { Ingest } from "./ingest.ts";
 import type { Intake } from "./intake.ts";
 import type { KeepAlive } from "./keep-alive.ts";
@@ -24,7 +25,7 @@ export interface Shared {
   readonly authorize: Authorize;
   readonly authenticate: Authenticate;
   readonly nowMs: () => number;
-  readonly counters: { refused: number };
+  readonly counters: { refused: number; readonly reasons: Reasons };
   /** Sessions that outlive their connections; undefined where they are not kept: with several gateway threads. */
   /** Extended authentication that is offered. */
   readonly mechanisms?: Mechanisms | undefined;

@@ -2,11 +2,12 @@
 import { reasonCodes, type ServerSession, type SubscribeAction } from "@headrace/mqtt";
 import type { DurableSession, SessionConnection } from "./durable-session.ts";
 import type { Held } from "./fan-out-message.ts";
+import { countReason } from "./figures.ts";
 import type { Shared } from "./shared.ts";
 import { deliveryOf } from "./subscribers.ts";
 
 export const subscribe = (
-  { fanOut, retained, authorize, subscribed, nowMs }: Shared,
+  { fanOut, retained, authorize, subscribed, nowMs, counters }: Shared,
   session: ServerSession<Held>,
   action: SubscribeAction,
   connection: SessionConnection & { readonly identity: string | undefined },
@@ -19,6 +20,7 @@ export const subscribe = (
       : reasonCode,
   );
   const { bytes, granted } = session.completeSubscribe(action, codes);
+  for (const code of codes) if (code >= 0x80) countReason(counters.reasons, code);
   const receiver = durable ?? connection;
   for (const { subscription } of granted) durable?.subscribed(subscription);
   if (durable === undefined) connection.write(bytes);

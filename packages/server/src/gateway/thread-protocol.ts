@@ -5,7 +5,6 @@ import type { GatewayLimits } from "./limits.ts";
 import type { WriterChannel } from "./partition-writer.ts";
 import type { Delivery } from "./receiver.ts";
 import type { SourceStream } from "./stream-state.ts";
-import type { ListenerCounts } from "./transports/listener.ts";
 import type { ListenerOptions } from "./transports/transport.ts";
 
 /** A stream with the channels of one thread's writer, one per partition. */
@@ -34,10 +33,3 @@ export interface ThreadSubscription {
 }
 
 export type WireDelivery = Omit<Delivery, "receiver">;
-
-export interface ThreadStats {
-  /** In the order of the options. */
-  readonly listeners: readonly ListenerCounts[];
-  readonly refused: number;
-  readonly dropped: number;
-}

@@ -207,6 +207,9 @@ export const encodeValue = (value: unknown, bytesMax = 64 * 1024): Uint8Array =>
   return writer.bytes.slice(0, writer.end);
 };
 
+/** Of the last digit of a number below 2^53. */
+const varintFactorMax = 2 ** 49;
+
 class Reader {
   readonly bytes: Uint8Array;
   readonly view: DataView;
@@ -227,6 +230,7 @@ class Reader {
       value += (byte & 0x7f) * factor;
       if (byte < 0x80) return value;
       factor *= 0x80;
+      if (factor > varintFactorMax) throw invalid("an encoded number is too long");
     }
   }
   take(length: number): Uint8Array {
@@ -239,7 +243,13 @@ class Reader {
   }
 }
 
-const get = (reader: Reader): unknown => {
+const bigintOf = (text: string): bigint => {
+  if (!/^-?\d+$/.test(text)) throw invalid("an encoded bigint is no number");
+  return BigInt(text);
+};
+
+const get = (reader: Reader, depth: number): unknown => {
+  if (depth > depthMax + 1) throw invalid(`an encoded value is nested deeper than ${depthMax} levels`);
   const kind = reader.byte();
   switch (kind) {
     case tag.undefined:
@@ -267,34 +277,38 @@ const get = (reader: Reader): unknown => {
       return text;
     }
     case tag.bigint:
-      return BigInt(reader.text());
-    case tag.array:
-      return Array.from({ length: reader.varint() }, () => get(reader));
+      return bigintOf(reader.text());
+    case tag.array: {
+      const items: unknown[] = [];
+      for (let left = reader.varint(); left > 0; left--) items.push(get(reader, depth + 1));
+      return items;
+    }
     case tag.map: {
       const map = new Map<unknown, unknown>();
       for (let left = reader.varint(); left > 0; left--) {
-        const key = get(reader);
-        map.set(key, get(reader));
+        const key = get(reader, depth + 1);
+        map.set(key, get(reader, depth + 1));
       }
       return map;
     }
     case tag.set: {
       const set = new Set<unknown>();
-      for (let left = reader.varint(); left > 0; left--) set.add(get(reader));
+      for (let left = reader.varint(); left > 0; left--) set.add(get(reader, depth + 1));
       return set;
     }
     case tag.date:
-      return dateOf(get(reader) as number);
+      return dateOf(get(reader, depth + 1) as number);
     case tag.bytes: {
       const type = typedArrays[reader.byte()];
       const content = reader.take(reader.varint()).slice();
+      if (!type || content.byteLength % type.BYTES_PER_ELEMENT !== 0) throw invalid("an encoded typed array is damaged");
       return new type(content.buffer as never);
     }
     case tag.object: {
       const object: Record<string, unknown> = {};
       for (let left = reader.varint(); left > 0; left--) {
         const name = reader.text();
-        const item = get(reader);
+        const item = get(reader, depth + 1);
         if (name === "__proto__")
           Object.defineProperty(object, name, { value: item, enumerable: true, writable: true, configurable: true });
         else object[name] = item;
@@ -306,5 +320,5 @@ const get = (reader: Reader): unknown => {
   }
 };
 
-/** Decodes what {@link encodeValue} made. */
-export const decodeValue = (bytes: Uint8Array): unknown => get(new Reader(bytes));
+/** Decodes what {@link encodeValue} made. @throws HR_STATE_INVALID for anything else */
+export const decodeValue = (bytes: Uint8Array): unknown => get(new Reader(bytes), 0);

@@ -89,12 +89,29 @@ export const recoverWal = (
   return { end: last, sealed: used.slice(0, -1), prepared, cut };
 };
 
-/** Groups behind a header that cannot be read, up to two: the second is written only when the first is durable, and the header with it. */
+/**
+ * Groups behind a header that cannot be read, up to two: the second is written only when the first is durable, and the header with it. Two are known by
+ * the second's hash of the first: without the salt of the header there are no checksums, and what was lost or put in may have moved them.
+ */
 export const framesIn = (bytes: Uint8Array): number => {
-  const first = decodeFrameHeader(bytes, segmentHeaderBytes);
-  if (!first) return 0;
-  return decodeFrameHeader(bytes, segmentHeaderBytes + first.byteLength) ? 2 : 1;
+  let frames = 0;
+  for (const at of magicsIn(bytes, 0)) {
+    const first = decodeFrameHeader(bytes, at);
+    if (!first) continue;
+    frames = 1;
+    const second = decodeFrameHeader(bytes, at + first.byteLength);
+    if (second?.groupNumber === first.groupNumber + 1 && second.previousHash === hashOfFrame(bytes, at)) return 2;
+  }
+  return frames;
 };
+
+/** Where frames may start. */
+function* magicsIn(bytes: Uint8Array, start: number): Generator<number> {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const magic = Buffer.alloc(4);
+  magic.writeUInt32LE(frameMagic);
+  for (let at = buffer.indexOf(magic, start); at >= 0; at = buffer.indexOf(magic, at + 4)) yield at;
+}
 
 const isUsed = (files: Files, folder: string, number: number): boolean =>
   typeof decodeSegmentHeader(files.readFile(segmentFile(folder, number))) === "object";
@@ -135,13 +152,12 @@ const isZero = (bytes: Uint8Array, start: number, end: number): boolean => {
   return true;
 };
 
-/** True if a frame that is whole and newer than `groupNumber` stands behind `start`; frames start at multiples of 8. */
+/**
+ * True if a frame that is whole and newer than `groupNumber` stands behind `start`. Frames start at multiples of 8, unless bytes were lost or put in before
+ * them: those are looked for as well.
+ */
 export const hasLaterFrame = (bytes: Uint8Array, start: number, groupNumber: number, salt: number): boolean => {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const magic = Buffer.alloc(4);
-  magic.writeUInt32LE(frameMagic);
-  for (let at = buffer.indexOf(magic, start + 8); at >= 0; at = buffer.indexOf(magic, at + 4)) {
-    if (at % 8 !== 0) continue;
+  for (const at of magicsIn(bytes, start + 1)) {
     const frame = decodeFrameHeader(bytes, at);
     if (frame && frame.groupNumber > groupNumber && verifyFrame(bytes, at, frame, salt)) return true;
   }

@@ -153,7 +153,7 @@ const readSteps = (folder: string, visit: (step: ManifestStep) => void): number 
     const lineEnd = content.indexOf(0x0a, at);
     const line = content.toString("utf8", at, lineEnd);
     const json = line.slice(9);
-    if (crcOf(json) !== line.slice(0, 8))
+    if (json === "" || crcOf(json) !== line.slice(0, 8))
       throw new HeadraceError("HR_LAKE_CORRUPT", `${path} is damaged at byte ${at}`, { data: { path, offset: at } });
     visit(JSON.parse(json) as ManifestStep);
     at = lineEnd + 1;

@@ -63,7 +63,8 @@ export const readManifest = (folder: string, files: Files = nodeFiles): HistoryM
     const lineEnd = bytes.indexOf(10, at);
     const line = bytes.toString("utf8", at, lineEnd < 0 ? bytes.byteLength : lineEnd);
     const text = line.slice(9);
-    const sound = lineEnd >= 0 && Number.parseInt(line.slice(0, 8), 16) === checksum(Buffer.from(text));
+    const isWhole = lineEnd >= 0 && text.length > 0;
+    const sound = isWhole && Number.parseInt(line.slice(0, 8), 16) === checksum(Buffer.from(text));
     if (!sound) {
       if (lineEnd >= 0 && lineEnd < bytes.byteLength - 1) throw corrupt(`${path} is damaged at byte ${at}`);
       manifest.tornAt = at;

@@ -11,6 +11,8 @@ import { nodeFiles } from "./node-files.ts";
 import { makeDurableFolder, syncFolder } from "./segment.ts";
 
 const magic = 0x31485248;
+const headBytes = 8;
+const formatVersion = 1;
 /** Fastest level: it runs at the rate of the intake, and the next one costs half as much again for a few per cent of size. */
 const compressionLevel = 1;
 const entryBytes = 56;
@@ -37,12 +39,12 @@ export const writeHistoryFile = (
   files: Files = nodeFiles,
 ): HistoryEntry[] => {
   makeDurableFolder(dirname(path), files);
-  const head = new Uint8Array(8);
+  const head = new Uint8Array(headBytes);
   viewOf(head).setUint32(0, magic, true);
-  viewOf(head).setUint16(4, 1, true);
+  viewOf(head).setUint16(4, formatVersion, true);
   const parts: Uint8Array[] = [head];
   const entries: HistoryEntry[] = [];
-  let offset = 8;
+  let offset = headBytes;
   for (const { header, block } of blocks) {
     const stored = zstdCompressSync(block, { params: { [constants.ZSTD_c_compressionLevel]: compressionLevel } });
     entries.push({
@@ -156,7 +158,11 @@ export const readHistoryFooter = (path: string, logId: number, files: Files = no
   const descriptor = files.open(path, "r");
   try {
     const size = files.size(descriptor);
-    if (size < 8 + trailerBytes) throw corrupt(`${path} is cut at byte ${size}`);
+    if (size < headBytes + trailerBytes) throw corrupt(`${path} is cut at byte ${size}`);
+    const head = viewOf(readExactly(files, descriptor, 0, headBytes, path));
+    if (head.getUint32(0, true) !== magic) throw corrupt(`${path} does not begin as a history file does`);
+    const version = head.getUint16(4, true);
+    if (version !== formatVersion) throw corrupt(`${path}: history file version ${version} is unknown to this release`);
     const trailer = viewOf(readExactly(files, descriptor, size - trailerBytes, trailerBytes, path));
     if (trailer.getUint32(20, true) !== magic) throw corrupt(`${path} has no trailer at byte ${size - trailerBytes}`);
     if (trailer.getUint32(16, true) !== logId)

@@ -56,7 +56,7 @@ const flip = (file: string): void => {
   writeFileSync(file, bytes);
 };
 
-test("S13, S16 a node recovers from the older snapshot, and refuses a log that went backwards", {
+test("S13, S16: a node recovers from the older snapshot, and refuses a log that went backwards", {
   timeout: 300_000,
 }, async () => {
   using folder = temporaryFolder();

@@ -26,7 +26,7 @@ test("a folder of one's own, and one that can be made, are good; nothing is left
   expect(await look(folder)).toBeDefined();
 });
 
-test("S20 a file in place of the folder, and a folder that everybody can write, are bad and say what to do", async () => {
+test("S20: a file in place of the folder, and a folder that everybody can write, are bad and say what to do", async () => {
   const file = join(folder, "file");
   writeFileSync(file, "");
   expect((await look(file)).get("folder")).toMatchObject({ result: "bad", action: expect.stringContaining("--data") });

@@ -39,7 +39,7 @@ const blocksInCopy = (folder: string): string[] | undefined => {
   return blocks;
 };
 
-test("S9 a copy of damaged segments is refused, wherever the damage is", { timeout: 120_000 }, async () => {
+test("S9: a copy of damaged segments is refused, wherever the damage is", { timeout: 120_000 }, async () => {
   const { folder } = await stopped(false);
   const whole = blocksIn(folder);
   expect(whole?.length).toBeGreaterThan(120);
@@ -58,7 +58,7 @@ test("S9 a copy of damaged segments is refused, wherever the damage is", { timeo
   expect(refused).toBeGreaterThan(50);
 });
 
-test("S11 a copy of a log with a missing segment is refused", async () => {
+test("S11: a copy of a log with a missing segment is refused", async () => {
   const { folder } = await stopped(false);
   rmSync(walFiles(folder)[1]!);
   expect(blocksIn(folder)).toBeUndefined();

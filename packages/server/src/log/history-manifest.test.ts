@@ -34,7 +34,7 @@ const untilRefused = `
     }
   }`;
 
-test("S5 a line that was written in part is cut off, so that the same step can be tried again", () => {
+test("S5: a line that was written in part is cut off, so that the same step can be tried again", () => {
   const child = spawnSync(
     "/bin/sh",
     [

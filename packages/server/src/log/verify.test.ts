@@ -72,9 +72,9 @@ test("progress reaches the whole, and nothing is changed", async () => {
 
 describe("damage is found with its file, the start is refused, and a repair loses that alone", () => {
   test.each([
-    ["S9 a bit flip", 1],
-    ["S10 a zeroed page", 1024],
-  ])("%s in a segment", async (_name, bytes) => {
+    ["S9: a bit flip", 1],
+    ["S10: a zeroed page", 1024],
+  ])("%s, in a segment", async (_name, bytes) => {
     const { folder, logId } = await stopped(false);
     const [, second] = walFiles(folder);
     change(second!, 3000, bytes);
@@ -85,7 +85,7 @@ describe("damage is found with its file, the start is refused, and a repair lose
     expect(await expectRepaired(folder, logId)).toBeGreaterThan(0);
   });
 
-  test("S9 a bit flip in a history file", async () => {
+  test("S9: a bit flip in a history file", async () => {
     const { folder, logId } = await stopped(true);
     const name = readdirSync(join(folder, "history", String(logId)))[0]!;
     const file = join(folder, "history", String(logId), name);
@@ -102,14 +102,14 @@ describe("damage is found with its file, the start is refused, and a repair lose
     expect(gaps.length).toBeLessThanOrEqual(1);
   });
 
-  test("S9 a damaged header of a segment loses the segment", async () => {
+  test("S9: a damaged header of a segment loses the segment", async () => {
     const { folder, logId } = await stopped(false);
     change(walFiles(folder)[1]!, 10, 1);
     await expect(openIn(folder)).rejects.toMatchObject({ code: "HR_BLOCK_CORRUPT" });
     expect(await expectRepaired(folder, logId)).toBeGreaterThan(5);
   });
 
-  test("S11 a missing segment is named", async () => {
+  test("S11: a missing segment is named", async () => {
     const { folder, logId } = await stopped(false);
     rmSync(walFiles(folder)[1]!);
     expect(verifyLog(folder).findings[0]!.message).toMatch(/segment 2 is missing/);
@@ -117,7 +117,7 @@ describe("damage is found with its file, the start is refused, and a repair lose
     expect(await expectRepaired(folder, logId)).toBeGreaterThan(5);
   });
 
-  test("S11 a missing history file is named", async () => {
+  test("S11: a missing history file is named", async () => {
     const { folder, logId } = await stopped(true);
     const names = readdirSync(join(folder, "history", String(logId))).sort();
     const file = join(folder, "history", String(logId), names[1]!);
@@ -128,7 +128,7 @@ describe("damage is found with its file, the start is refused, and a repair lose
     expect(await expectRepaired(folder, logId)).toBeGreaterThan(0);
   });
 
-  test("S12 swapped segments are found; nothing is lost by renaming them back", async () => {
+  test("S12: swapped segments are found; nothing is lost by renaming them back", async () => {
     const { folder, logId } = await stopped(false);
     const [first, second] = walFiles(folder);
     const swap = (): void => {

@@ -154,7 +154,7 @@ test("the task goes on: a snapshot is made of base and journal, and only two fil
   expect(hashOf(await run.recovered())).toBe(run.hashes[16]);
 });
 
-test("S13 any byte of the newest snapshot damaged, or any part cut: the older one and the journal give the same state", async () => {
+test("S13: any byte of the newest snapshot damaged, or any part cut: the older one and the journal give the same state", async () => {
   const run = new Journal();
   run.commits(5);
   await run.snapshot();
@@ -180,7 +180,7 @@ test("S13 any byte of the newest snapshot damaged, or any part cut: the older on
   expect(hashOf(await run.recovered())).toBe(run.hashes[11]);
 });
 
-describe("S14 both snapshots damaged", () => {
+describe("S14: both snapshots damaged", () => {
   const damageBoth = (): void => {
     for (const sequence of new SnapshotStore(folder).list()) flip(new SnapshotStore(folder).file(sequence), 70);
   };
@@ -213,7 +213,7 @@ describe("S14 both snapshots damaged", () => {
   });
 });
 
-test("S15 what a crash leaves at each step of writing is the old or the new snapshot", async () => {
+test("S15: what a crash leaves at each step of writing is the old or the new snapshot", async () => {
   const run = new Journal();
   run.commits(4);
   await run.snapshot();
@@ -240,7 +240,7 @@ test("S15 what a crash leaves at each step of writing is the old or the new snap
   expect(readdirSync(folder)).toHaveLength(2);
 });
 
-test("S14 a journal with a gap behind the snapshot stops the task: nothing is left out of a state", async () => {
+test("S14: a journal with a gap behind the snapshot stops the task: nothing is left out of a state", async () => {
   const run = new Journal();
   run.commits(8);
   const without = (missing: number) => ({
@@ -260,7 +260,7 @@ test("S14 a journal with a gap behind the snapshot stops the task: nothing is le
   }
 });
 
-test("S16 a journal that ends before the snapshot is refused, also when an older snapshot would fit", async () => {
+test("S16: a journal that ends before the snapshot is refused, also when an older snapshot would fit", async () => {
   const run = new Journal();
   run.commits(4);
   await run.snapshot();
@@ -273,7 +273,7 @@ test("S16 a journal that ends before the snapshot is refused, also when an older
   );
 });
 
-test("S17 the same sequence with another content is refused", async () => {
+test("S17: the same sequence with another content is refused", async () => {
   const run = new Journal();
   run.commits(4);
   await run.snapshot();

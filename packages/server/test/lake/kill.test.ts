@@ -17,7 +17,7 @@ const start = (folder: string, mode: string) =>
     },
   );
 
-test("kill -9 at any point: every record of the log is one row", { timeout: 90_000 }, async () => {
+test("S21: kill -9 at any point: every record of the log is one row", { timeout: 90_000 }, async () => {
   using folder = temporaryFolder();
   let killedRounds = 0;
   let seed = Number(process.env.HEADRACE_SEED ?? 7);

@@ -16,7 +16,7 @@ import { readSnapshot } from "../src/runtime/snapshots/snapshot-file.ts";
 import { stopped, walFiles } from "./stopped-log.ts";
 
 const seed = Number(process.env.HEADRACE_SEED ?? 20_261_127);
-const runs = Number(process.env.FC_NUM_RUNS ?? 400);
+const runs = Number(process.env.FC_NUM_RUNS ?? 150);
 const goldenFolder = new URL("./golden/", import.meta.url);
 const hexFile = (name: string): Buffer =>
   Buffer.from(readFileSync(new URL(`${name}.hex`, goldenFolder), "latin1").replace(/\s/g, ""), "hex");

@@ -203,7 +203,8 @@ describe("a block whose checksum nobody has looked at", () => {
   const events = (bytes: Buffer): string => {
     const reader = new EventBlockReader(bytes);
     let texts = "";
-    while (reader.next()) texts += `${reader.topic}${reader.key}${reader.payload.byteLength}${JSON.stringify(reader.properties())}`;
+    while (reader.next())
+      texts += `${reader.topic}${reader.key}${reader.payload.byteLength}${JSON.stringify(reader.properties())}`;
     return texts;
   };
   const commit = (bytes: Buffer): string => {

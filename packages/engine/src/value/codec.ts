@@ -301,7 +301,8 @@ const get = (reader: Reader, depth: number): unknown => {
     case tag.bytes: {
       const type = typedArrays[reader.byte()];
       const content = reader.take(reader.varint()).slice();
-      if (!type || content.byteLength % type.BYTES_PER_ELEMENT !== 0) throw invalid("an encoded typed array is damaged");
+      if (!type || content.byteLength % type.BYTES_PER_ELEMENT !== 0)
+        throw invalid("an encoded typed array is damaged");
       return new type(content.buffer as never);
     }
     case tag.object: {

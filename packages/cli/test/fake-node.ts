@@ -30,7 +30,7 @@ export const emptyStatus = (): NodeStatus => ({
   repeated: 0,
   refused: 0,
   rejected: 0,
-  gateway: { dropped: 0, stalls: 0, stalledMs: 0, reasons: {} },
+  gateway: { dropped: 0, waitingBytes: 0, outgoingBytes: 0, stalls: 0, stalledMs: 0, reasons: {} },
   alerts: { raised: 0, cleared: 0, active: 0 },
   commands: { sent: 0, acknowledged: 0, failed: 0, expired: 0, pending: 0 },
   lake: { rows: 0, files: 0, bytes: 0, lagRows: 0 },

@@ -1,6 +1,6 @@
 import type { ConnectPacket } from "./connect.ts";
 import { MqttError, protocolError, reasonCodes } from "./errors.ts";
-import type { OutboxWindow } from "./outbox.ts";
+import type { OutboxOptions, OutboxWindow } from "./outbox.ts";
 import type { Properties } from "./properties.ts";
 import type { ConnectRequest, SessionOptions } from "./session-actions.ts";
 import { validateTopic } from "./topic.ts";
@@ -50,6 +50,13 @@ export function offerOf(connect: ConnectRequest, options: SessionOptions): Prope
 export function windowOf({ properties }: ConnectRequest): OutboxWindow {
   const { receiveMaximum = 65_535, maximumPacketSize = Number.POSITIVE_INFINITY } = properties;
   return { receiveMaximum, maximumPacketSize };
+}
+
+/** The outbox of a session that ends with its connection. */
+export function outboxOptions(window: OutboxWindow, options: SessionOptions): OutboxOptions {
+  const { queueMessagesMax = 1_000, queueBytesMax = 1_048_576, inFlightBytesMax, outboxBudget: budget } = options;
+  const rest = { ...(inFlightBytesMax !== undefined && { inFlightBytesMax }), ...(budget !== undefined && { budget }) };
+  return { ...window, queueMessagesMax, queueBytesMax, ...rest };
 }
 
 /** The keep alive of a version 5 client that asked for this one, in seconds. */

@@ -34,6 +34,7 @@ export { MqttError, type MqttErrorScope, reasonCodes } from "./errors.ts";
 export {
   type InFlight,
   Outbox,
+  type OutboxBudget,
   type OutboxOptions,
   type OutboxWindow,
   type Outgoing,

@@ -20,11 +20,23 @@ export interface OutboxWindow {
   readonly maximumPacketSize: number;
 }
 
+/** Bytes that the outboxes of a server hold together for clients that are connected. */
+export interface OutboxBudget {
+  bytes: number;
+  readonly bytesMax: number;
+  /** What each outbox may still have in flight, and may still queue, while `bytes` is above `bytesMax`. */
+  readonly floorBytes: number;
+}
+
 export interface OutboxOptions extends OutboxWindow {
   /** Most messages that wait. */
   readonly queueMessagesMax: number;
   /** Most bytes that wait. */
   readonly queueBytesMax: number;
+  /** Bytes of QoS 1 and 2 messages without their end from which on no further one is sent. Default 4 MiB. */
+  readonly inFlightBytesMax?: number;
+  /** Shared with other outboxes. Default: none. */
+  readonly budget?: OutboxBudget;
 }
 
 /** A message that may be written now. */
@@ -43,6 +55,11 @@ export interface InFlight<M> {
   readonly qos: 1 | 2;
   /** QoS 2: PUBREC has come. */
   readonly isReceived: boolean;
+}
+
+interface Flight<M> {
+  readonly message: M;
+  readonly bytes: number;
 }
 
 /** A message that waits for its turn. */
@@ -69,7 +86,10 @@ export class Outbox<M> {
   refusedCount = 0;
   readonly #options: OutboxOptions;
   #window: OutboxWindow;
-  readonly #inFlight = new Map<number, M>();
+  readonly #inFlight = new Map<number, Flight<M>>();
+  #inFlightBytes = 0;
+  /** False while the client is away: what it holds then can be read again from elsewhere, and is not charged. */
+  #isCharged = true;
   /** Identifiers of QoS 2 messages in flight: whether PUBREC has come. Made when the first one is sent. */
   #exact: Map<number, boolean> | undefined;
   /** In flight since an earlier connection and not sent again on this one yet. */
@@ -89,6 +109,10 @@ export class Outbox<M> {
     return this.#inFlight.size;
   }
 
+  get inFlightBytes(): number {
+    return this.#inFlightBytes;
+  }
+
   get queuedCount(): number {
     return this.#queue.length - this.#queueHead;
   }
@@ -99,7 +123,7 @@ export class Outbox<M> {
 
   /** Messages with an identifier, in the order in which they were sent. */
   *inFlight(): Generator<InFlight<M>> {
-    for (const [packetId, message] of this.#inFlight) {
+    for (const [packetId, { message }] of this.#inFlight) {
       const isReceived = this.#exact?.get(packetId);
       yield { packetId, message, qos: isReceived === undefined ? 1 : 2, isReceived: isReceived ?? false };
     }
@@ -122,7 +146,7 @@ export class Outbox<M> {
     if (this.writable) {
       if (qos === 0 && this.#queuedQos0 === 0) return offered.sendQos0;
       if (qos !== 0 && this.queuedCount === this.#queuedQos0 && this.#hasWindow() && this.#again.length === 0) {
-        return this.#send(message, qos);
+        return this.#send(message, bytes, qos);
       }
     }
     if (!this.#makeRoom(bytes)) {
@@ -139,7 +163,7 @@ export class Outbox<M> {
       this.#enqueue({ message, bytes, qos });
       return;
     }
-    this.#inFlight.set(packetId, message);
+    this.#fly(packetId, message, bytes);
     if (qos === 2) this.#exactly().set(packetId, isReceived);
     this.#lastPacketId = packetId;
   }
@@ -178,7 +202,7 @@ export class Outbox<M> {
     const next = this.#removeAt(at);
     return {
       message: next.message,
-      packetId: next.qos === 0 ? 0 : this.#send(next.message, next.qos),
+      packetId: next.qos === 0 ? 0 : this.#send(next.message, next.bytes, next.qos),
       step: "publish",
     };
   }
@@ -187,23 +211,31 @@ export class Outbox<M> {
   pause(): void {
     this.writable = false;
     this.#again = [];
+    this.#charge(-this.#inFlightBytes - this.#queueBytes);
+    this.#isCharged = false;
   }
 
   /** The session goes on over another connection: what is in flight is handed out again first (§4.4). */
   resume(window: OutboxWindow): void {
     this.#window = window;
     this.writable = true;
+    if (!this.#isCharged) {
+      this.#isCharged = true;
+      this.#charge(this.#inFlightBytes + this.#queueBytes);
+    }
     this.#again = [...this.#inFlight.keys()];
   }
 
   /** Ends the flight of a QoS 1 message after its PUBACK and returns it; undefined for an identifier not in flight. */
   release(packetId: number): M | undefined {
-    const message = this.#inFlight.get(packetId);
-    if (message === undefined) return undefined;
+    const flight = this.#inFlight.get(packetId);
+    if (flight === undefined) return undefined;
     this.#inFlight.delete(packetId);
+    this.#inFlightBytes -= flight.bytes;
+    this.#charge(-flight.bytes);
     this.#exact?.delete(packetId);
     if (this.#again.length > 0) this.#again = this.#again.filter((other) => other !== packetId);
-    return message;
+    return flight.message;
   }
 
   isInFlight(packetId: number): boolean {
@@ -228,12 +260,33 @@ export class Outbox<M> {
   #takeAgain(): Outgoing<M> | undefined {
     if (this.#inFlight.size - this.#again.length >= this.#window.receiveMaximum) return undefined;
     const packetId = this.#again.shift() as number;
-    const message = this.#inFlight.get(packetId) as M;
+    const { message } = this.#inFlight.get(packetId) as Flight<M>;
     return { message, packetId, step: this.isReceived(packetId) ? "release" : "again" };
   }
 
   #hasWindow(): boolean {
-    return this.#inFlight.size < this.#window.receiveMaximum;
+    const { size } = this.#inFlight;
+    if (size >= this.#window.receiveMaximum) return false;
+    const { inFlightBytesMax = 4 * 1_048_576 } = this.#options;
+    // At least one, however large: it can only end by being sent.
+    return size === 0 || this.#inFlightBytes < this.#bound(inFlightBytesMax);
+  }
+
+  /** A bound of this outbox, or what is left of it while all together hold too much. */
+  #bound(bytesMax: number): number {
+    const { budget } = this.#options;
+    return budget !== undefined && budget.bytes > budget.bytesMax ? Math.min(bytesMax, budget.floorBytes) : bytesMax;
+  }
+
+  #charge(bytes: number): void {
+    const { budget } = this.#options;
+    if (budget !== undefined && this.#isCharged) budget.bytes += bytes;
+  }
+
+  #fly(packetId: number, message: M, bytes: number): void {
+    this.#inFlight.set(packetId, { message, bytes });
+    this.#inFlightBytes += bytes;
+    this.#charge(bytes);
   }
 
   #exactly(): Map<number, boolean> {
@@ -244,22 +297,24 @@ export class Outbox<M> {
   #enqueue(waiting: Waiting<M>): void {
     this.#queue.push(waiting);
     this.#queueBytes += waiting.bytes;
+    this.#charge(waiting.bytes);
     if (waiting.qos === 0) this.#queuedQos0 += 1;
   }
 
-  #send(message: M, qos: Qos): number {
+  #send(message: M, bytes: number, qos: Qos): number {
     let packetId = this.#lastPacketId;
     // The window has at most 65,535 places and one of them is free, so an identifier is found.
     do packetId = packetId === 65_535 ? 1 : packetId + 1;
     while (this.#inFlight.has(packetId));
     this.#lastPacketId = packetId;
-    this.#inFlight.set(packetId, message);
+    this.#fly(packetId, message, bytes);
     if (qos === 2) this.#exactly().set(packetId, false);
     return packetId;
   }
 
   #makeRoom(bytes: number): boolean {
-    const { queueMessagesMax, queueBytesMax } = this.#options;
+    const { queueMessagesMax } = this.#options;
+    const queueBytesMax = this.#bound(this.#options.queueBytesMax);
     const fits = (): boolean => this.queuedCount < queueMessagesMax && this.#queueBytes + bytes <= queueBytesMax;
     if (bytes > queueBytesMax) return false;
     while (!fits() && this.#queuedQos0 > 0) {
@@ -281,6 +336,7 @@ export class Outbox<M> {
       }
     } else this.#queue.splice(at, 1);
     this.#queueBytes -= removed.bytes;
+    this.#charge(-removed.bytes);
     if (removed.qos === 0) this.#queuedQos0 -= 1;
     return removed;
   }

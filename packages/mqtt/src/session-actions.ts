@@ -1,4 +1,5 @@
 import type { ConnectPacket } from "./connect.ts";
+import type { OutboxBudget } from "./outbox.ts";
 import type { ProtocolVersion } from "./packet.ts";
 import type { Properties } from "./properties.ts";
 import type { Subscription, SubscriptionLimits, SubscriptionRequest } from "./subscriptions.ts";
@@ -27,6 +28,10 @@ export interface SessionOptions extends SubscriptionLimits {
   readonly queueMessagesMax?: number;
   /** Most bytes that wait to be sent to the client. Default 1 MiB. */
   readonly queueBytesMax?: number;
+  /** Bytes in flight to the client from which on messages wait; default as in {@link OutboxOptions}. */
+  readonly inFlightBytesMax?: number;
+  /** Bytes that all sessions together hold for their clients. Default: no bound. */
+  readonly outboxBudget?: OutboxBudget;
 }
 
 /** A valid CONNECT as the session understands it. */

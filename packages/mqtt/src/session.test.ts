@@ -335,6 +335,34 @@ describe("Outbox", () => {
     expect([outbox.take()?.message, outbox.take()?.message, outbox.take()]).toEqual(["q1", "q2", undefined]);
   });
 
+  test("A12: what is in flight is bounded in bytes as well as in number; one message may be larger", () => {
+    const outbox = new Outbox<string>({ ...options, receiveMaximum: 65_535, inFlightBytesMax: 50 });
+    expect(["a", "b", "c"].map((name) => outbox.offer(name, 30, 1))).toEqual([1, 2, offered.queued]);
+    expect([outbox.inFlightBytes, outbox.take()]).toEqual([60, undefined]);
+    outbox.release(1);
+    expect(outbox.take()).toEqual({ message: "c", packetId: 3, step: "publish" });
+    expect(new Outbox<string>({ ...options, inFlightBytesMax: 1 }).offer("large", 100, 2)).toBe(1);
+  });
+
+  test("A12: all outboxes together are bounded: above it each keeps its floor, and what ends is given back", () => {
+    const budget = { bytes: 0, bytesMax: 100, floorBytes: 20 };
+    const [greedy, modest] = [new Outbox<string>({ ...options, budget }), new Outbox<string>({ ...options, budget })];
+    expect(["a", "b", "c"].map((name) => greedy.offer(name, 60, 1))).toEqual([1, 2, offered.refused]);
+    expect(budget.bytes).toBe(120);
+    expect([modest.offer("e", 20, 1), modest.offer("f", 20, 1), modest.offer("g", 20, 1)]).toEqual([
+      1,
+      offered.queued,
+      offered.refused,
+    ]);
+    greedy.release(1);
+    greedy.pause();
+    expect(budget.bytes).toBe(40);
+    greedy.resume(options);
+    expect(budget.bytes).toBe(100);
+    for (const outbox of [greedy, modest]) outbox.pause();
+    expect(budget.bytes).toBe(0);
+  });
+
   test("packet identifiers wrap and skip those in flight", () => {
     const outbox = new Outbox<number>({ ...options, receiveMaximum: 65_535 });
     for (let id = 1; id <= 65_535; id += 1) outbox.offer(id, 1, 1);

@@ -3,7 +3,7 @@ import { acknowledgementActions } from "./acknowledgement-actions.ts";
 import { decodeAuth, encodeAuth } from "./auth.ts";
 import { connackReturnCode, encodeConnack } from "./connack.ts";
 import { decodeConnect, peekConnectProtocol, type Will } from "./connect.ts";
-import { checkConnect, checkDisconnect, keepAliveInForce, offerOf, windowOf } from "./connect-rules.ts";
+import { checkConnect, checkDisconnect, keepAliveInForce, offerOf, outboxOptions, windowOf } from "./connect-rules.ts";
 import { decodeDisconnect, encodeDisconnect, encodePingresp } from "./disconnect.ts";
 import { MqttError, malformed, protocolError, reasonCodes } from "./errors.ts";
 import { InboundAliases } from "./inbound-aliases.ts";
@@ -229,11 +229,7 @@ export class ServerSession<M = unknown> {
     this.#will = connect.will;
     const window = windowOf(connect);
     if (options.session === undefined) {
-      const { queueMessagesMax = 1_000, queueBytesMax = 1_048_576 } = this.#options;
-      this.#session = new SessionState({
-        limits: this.#options,
-        outbox: { ...window, queueMessagesMax, queueBytesMax },
-      });
+      this.#session = new SessionState({ limits: this.#options, outbox: outboxOptions(window, this.#options) });
     } else {
       this.#session = options.session;
       this.#session.outbox.resume(window);

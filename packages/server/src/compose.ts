@@ -268,6 +268,8 @@ const nodeStatus = (parts: StatusParts): NodeStatus => {
     rejected: storedOf("rejected"),
     gateway: {
       dropped: counts.dropped,
+      waitingBytes: counts.waitingBytes,
+      outgoingBytes: counts.outgoingBytes,
       stalls: counts.stalls,
       stalledMs: counts.stalledMs,
       reasons: counts.reasons,

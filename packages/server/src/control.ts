@@ -50,7 +50,14 @@ export interface NodeStatus {
   refused: number;
   rejected: number;
   /** What the gateway has met since this start; see docs/reference/metrics.md. */
-  gateway: { dropped: number; stalls: number; stalledMs: number; reasons: Readonly<Record<string, number>> };
+  gateway: {
+    dropped: number;
+    waitingBytes: number;
+    outgoingBytes: number;
+    stalls: number;
+    stalledMs: number;
+    reasons: Readonly<Record<string, number>>;
+  };
   alerts: { raised: number; cleared: number; active: number };
   commands: { sent: number; acknowledged: number; failed: number; expired: number; pending: number };
   lake: { rows: number; files: number; bytes: number; lagRows: number };

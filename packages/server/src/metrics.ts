@@ -53,6 +53,18 @@ export const metricsText = (status: NodeStatus): string => {
       one(status.gateway.dropped),
     ),
     family(
+      "headrace_gateway_waiting_bytes",
+      "gauge",
+      "Bytes that are accepted and not durable.",
+      one(status.gateway.waitingBytes),
+    ),
+    family(
+      "headrace_mqtt_outgoing_bytes",
+      "gauge",
+      "Bytes that connected clients have not taken: in sockets, in flight, in queues.",
+      one(status.gateway.outgoingBytes),
+    ),
+    family(
       "headrace_gateway_stalls_total",
       "counter",
       "How often an event loop of the gateway stood still for a second or more.",

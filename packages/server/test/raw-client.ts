@@ -123,6 +123,10 @@ export class RawClient implements AsyncDisposable {
   send(bytes: Uint8Array): void {
     this.#socket.write(bytes);
   }
+  /** What the other side has not let in. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
   publish(topic: string, payload: string, rest: Partial<PublishMessage> = {}): void {
     this.send(
       encodePublish({

@@ -9,6 +9,11 @@ export class AckBuffer {
   #sealedLength = 0;
   #sealedCount = 0;
 
+  /** Bytes that wait, of the open group and the sealed one. */
+  get byteLength(): number {
+    return this.#length;
+  }
+
   get isEmpty(): boolean {
     return this.#length === 0;
   }

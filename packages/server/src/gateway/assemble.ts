@@ -1,5 +1,5 @@
 /** What every gateway thread has: intake, fan-out, sessions. */
-import { reasonCodes } from "@headrace/mqtt";
+import { type OutboxBudget, reasonCodes } from "@headrace/mqtt";
 import { Clients } from "./clients.ts";
 import { Connection } from "./connection.ts";
 import { FanOut, receivePolicy } from "./fan-out.ts";
@@ -28,15 +28,19 @@ export interface Parts {
   readonly onReady: (device: string) => void;
   /** Opens what keeps sessions over connections. */
   readonly mechanisms?: Mechanisms | undefined;
-  readonly sessions?: (fanOut: FanOut) => Promise<Sessions>;
+  readonly sessions?: (fanOut: FanOut, outgoing: OutboxBudget) => Promise<Sessions>;
 }
+
+/** What each client may leave untaken when all together leave too much: below this sockets do not say when they are empty. */
+const outgoingFloorBytes = 64 * 1024;
 
 export const assemble = async (parts: Parts): Promise<Shared> => {
   const { ingest, retainedLog, authorize, authenticate, nowMs, limits, onReady } = parts;
   const { retainedMessagesMax: messagesMax, retainedBytesMax: bytesMax, sequencedDevicesMax } = limits;
   const retained = new Retained(retainedLog, { messagesMax, bytesMax });
   const fanOut = new FanOut(ingest, receivePolicy(authorize));
-  const sessions = await parts.sessions?.(fanOut);
+  const outgoing = { bytes: 0, bytesMax: limits.outgoingBytesMax, floorBytes: outgoingFloorBytes };
+  const sessions = await parts.sessions?.(fanOut, outgoing);
   return {
     router: new Router(),
     ingest,
@@ -49,6 +53,7 @@ export const assemble = async (parts: Parts): Promise<Shared> => {
     authorize,
     authenticate,
     nowMs,
+    outgoing,
     counters: { refused: 0, reasons: {} },
     sessions,
     mechanisms: parts.mechanisms,
@@ -108,11 +113,16 @@ export const drain = async (shared: Shared, listeners: readonly Listener[], dead
   keepAlive.close();
 };
 
-export const figuresOf = ({ counters, fanOut, keepAlive }: Shared, listeners: readonly Listener[]): GatewayFigures => ({
-  listeners: listeners.map(({ counts }) => counts),
-  refused: counters.refused,
-  dropped: fanOut.dropped,
-  stalls: keepAlive.stalls.count,
-  stalledMs: keepAlive.stalls.totalMs,
-  reasons: counters.reasons,
-});
+export const figuresOf = (shared: Shared, listeners: readonly Listener[]): GatewayFigures => {
+  const { ingest, outgoing, counters, fanOut, keepAlive } = shared;
+  return {
+    listeners: listeners.map(({ counts }) => counts),
+    refused: counters.refused,
+    dropped: fanOut.dropped,
+    waitingBytes: ingest.waitingBytes,
+    outgoingBytes: outgoing.bytes,
+    stalls: keepAlive.stalls.count,
+    stalledMs: keepAlive.stalls.totalMs,
+    reasons: counters.reasons,
+  };
+};

@@ -24,6 +24,7 @@ import { leaveSession } from "./leave-session.ts";
 import { openSession } from "./open-session.ts";
 import { OutgoingMessages } from "./outgoing.ts";
 import { Patience } from "./patience.ts";
+import { Reading } from "./reading.ts";
 import type { Delivery, Receiver } from "./receiver.ts";
 import { refuseGroup } from "./refuse-group.ts";
 import type { Route } from "./routes.ts";
@@ -35,6 +36,9 @@ import { Key } from "./stream-state.ts";
 import { subscribe } from "./subscribe.ts";
 import type { Peer, Wire } from "./transports/transport.ts";
 import { allowed, Verdicts } from "./verdicts.ts";
+
+/** Answers to one client that wait for their group; then it is not read. */
+const answersBytesMax = 64 * 1024;
 
 export class Connection implements GroupMember, SessionConnection {
   readonly #shared: Shared;
@@ -53,18 +57,15 @@ export class Connection implements GroupMember, SessionConnection {
   readonly #outgoing: OutgoingMessages;
   #inGroup = false;
   #publishes = false;
-  /** Chunks that arrived while intake was full or the client was being authenticated. */
-  #waiting: Buffer[] = [];
-  #held = false;
+  readonly #reading: Reading;
+  /** Accepted bytes that are not durable: of the open group, and of the one on its way. */
+  #openBytes = 0;
+  #sealedBytes = 0;
   readonly #patience: Patience;
-  /** Wall clock at the chunk that is being scanned. */
-  #arrivalMs = 0;
   #viewed: Buffer | undefined;
   #view: Uint8Array = new Uint8Array(0);
   #closing = false;
   #connected = false;
-  /** True while the client does not take its acknowledgements, so that nothing more is read from it. */
-  #stalled = false;
   #farewell: Uint8Array[] = [];
   identity: string | undefined;
   clientId = "";
@@ -84,9 +85,11 @@ export class Connection implements GroupMember, SessionConnection {
       keepAliveMaxSeconds: limits.keepAliveMaxSeconds,
       idleMaxSeconds: limits.idleMaxSeconds,
       queueBytesMax: limits.subscriberBytesMax,
+      inFlightBytesMax: limits.inFlightToClientBytesMax,
+      outboxBudget: shared.outgoing,
     });
     this.#memo = new TopicMemo(shared.router.mqtt);
-    this.#writer = new SocketWriter(socket, (writer) => shared.fanOut.flushLater(writer));
+    this.#writer = new SocketWriter(socket, shared.outgoing, (writer) => shared.fanOut.flushLater(writer));
     this.#verdicts = new Verdicts((topic) => shared.authorize("publish", this.identity, this.clientId, topic));
     const [session, writer] = [this.#session, this.#writer];
     this.#outgoing = new OutgoingMessages({ shared, session, socket, writer, receiver: this });
@@ -97,7 +100,7 @@ export class Connection implements GroupMember, SessionConnection {
       identity: () => this.identity,
       peer,
       admit: (connect, answer) => this.#admit(connect, answer),
-      wait: (done) => this.#wait(done),
+      wait: (done) => this.#reading.wait(done),
       isGone: () => this.#socket.destroyed || this.#closing,
     });
     this.#patience = new Patience({
@@ -109,7 +112,19 @@ export class Connection implements GroupMember, SessionConnection {
       onSilent: (lastMs, nowMs) => this.#run(this.#session.onTick(lastMs, nowMs)),
       destroy: () => socket.destroy(),
     });
-    socket.on("data", (chunk) => this.#received(chunk));
+    this.#reading = new Reading({
+      shared,
+      wire: socket,
+      scanner: this.#scanner,
+      patience: this.#patience,
+      scan: () => this.#scan(),
+      isClosing: () => this.#closing,
+      mustWaitForGroup: () => this.#mustWaitForGroup(),
+    });
+    socket.on("data", (chunk) => {
+      this.#patience.heard();
+      this.#reading.received(chunk);
+    });
     socket.on("drain", () => this.#drained());
     socket.on("error", () => socket.destroy());
     socket.on("close", () => this.#gone());
@@ -121,63 +136,23 @@ export class Connection implements GroupMember, SessionConnection {
 
   // ---- from the client
 
-  #received(chunk: Buffer): void {
-    this.#patience.heard();
-    if (this.#closing) return;
-    this.#waiting.push(chunk);
-    if (!this.#held) this.#readWaiting();
-  }
-
-  /** Scans what has arrived, as long as there is room for it; else reading stops and TCP slows the client down (P7). */
-  #readWaiting(): void {
-    for (;;) {
-      if (this.#closing) return;
-      if (this.#mustHold()) {
-        this.#hold();
-        return;
-      }
-      if (!this.#scanner.hasInput) {
-        const chunk = this.#waiting.shift();
-        if (!chunk) return;
-        this.#scanner.feed(chunk);
-        this.#arrivalMs = this.#shared.nowMs();
-      }
-      this.#scan();
-      if (this.#held) return;
+  /** Above these the client waits for its group: what is accepted, what a 3.1.1 client was never told, what it gets as answers. */
+  #mustWaitForGroup(): boolean {
+    const isOver =
+      this.#openBytes + this.#sealedBytes > this.#shared.limits.inFlightFromClientBytesMax ||
+      this.#acks.byteLength > answersBytesMax ||
+      (this.#connected && this.#session.isWindowFull && this.#session.version === 4);
+    if (isOver) {
+      this.#joinGroup();
+      this.#shared.ingest.requestGroup();
     }
-  }
-
-  #mustHold(): boolean {
-    const { ingest, limits } = this.#shared;
-    if (ingest.isFull) ingest.pauseUntilRoom(() => this.#release());
-    else if (this.#socket.writableLength > limits.subscriberBytesMax) this.#stalled = true;
-    else return false;
-    return true;
-  }
-  #hold(): void {
-    this.#held = true;
-    this.#patience.held(this.#stalled ? "client" : "node");
-    this.#socket.pause();
-  }
-  #release(): void {
-    this.#held = false;
-    this.#patience.released();
-    this.#readWaiting();
-    if (!this.#held && !this.#closing) this.#socket.resume();
-  }
-
-  /** Reads nothing until `done`. */
-  #wait(done: Promise<void>): void {
-    this.#hold();
-    void done.then(() => {
-      if (!this.#socket.destroyed) this.#release();
-    });
+    return isOver;
   }
 
   #scan(): void {
     const scanner = this.#scanner;
     try {
-      while (!this.#closing && !this.#held) {
+      while (!this.#closing && !this.#reading.isHeld) {
         const type = scanner.next();
         if (type === 0) return;
         if (type === packetTypes.publish) this.#onPublish(scanner.publish);
@@ -250,14 +225,16 @@ export class Connection implements GroupMember, SessionConnection {
       this.#viewed = view.buffer;
       this.#view = new Uint8Array(view.buffer.buffer, view.buffer.byteOffset, view.buffer.byteLength);
     }
-    const answer = this.#shared.intake.take(
+    const { ingest, intake } = this.#shared;
+    const bytesBefore = ingest.waitingBytes;
+    const answer = intake.take(
       route,
       this.#publisher,
       this.clientId,
       qos,
       view.retain,
       view.duplicate,
-      this.#arrivalMs,
+      this.#reading.arrivalMs,
       this.#view,
       view.payloadStart,
       view.payloadEnd,
@@ -265,6 +242,7 @@ export class Connection implements GroupMember, SessionConnection {
       isNumbered ? this.#sequence.epoch : -1,
       isNumbered ? this.#sequence.sequence : -1,
     );
+    this.#openBytes += ingest.waitingBytes - bytesBefore;
     if (answer >= 0x80)
       this.#refuse(
         view,
@@ -311,6 +289,8 @@ export class Connection implements GroupMember, SessionConnection {
 
   sealed(): void {
     this.#inGroup = false;
+    this.#sealedBytes = this.#openBytes;
+    this.#openBytes = 0;
     this.#acks.seal();
   }
 
@@ -321,6 +301,8 @@ export class Connection implements GroupMember, SessionConnection {
     this.#session.acknowledged(acks.sealedCount);
     acks.drop();
     this.#writer.flush();
+    this.#sealedBytes = 0;
+    this.#reading.groupSettled();
     if (this.#closing && acks.isEmpty) this.#finish();
   }
 
@@ -429,7 +411,7 @@ export class Connection implements GroupMember, SessionConnection {
   #close(): void {
     if (this.#closing) return;
     this.#closing = true;
-    this.#waiting = [];
+    this.#reading.stop();
     this.#patience.closing();
     if (this.#acks.isEmpty) this.#finish();
   }
@@ -446,8 +428,9 @@ export class Connection implements GroupMember, SessionConnection {
   #gone(): void {
     const { clients } = this.#shared;
     this.#closing = true;
-    this.#waiting = [];
+    this.#reading.stop();
     this.#patience.end();
+    this.#writer.close();
     clients.release(this);
     if (this.#publishes) this.#shared.ingest.senders -= 1;
     const { will } = this.#session.end();
@@ -482,13 +465,11 @@ export class Connection implements GroupMember, SessionConnection {
   }
 
   #drained(): void {
+    this.#writer.settle();
     if (this.#connected && this.#session.state === "connected" && !this.#session.outbox.writable) {
       this.#session.outbox.writable = true;
       this.#sendQueued();
     }
-    if (this.#stalled) {
-      this.#stalled = false;
-      this.#release();
-    }
+    this.#reading.drained();
   }
 }

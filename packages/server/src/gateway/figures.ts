@@ -12,6 +12,10 @@ export interface GatewayFigures {
   readonly refused: number;
   /** Deliveries to subscribers that were dropped because they did not keep up. */
   readonly dropped: number;
+  /** Bytes that are accepted and not durable. */
+  readonly waitingBytes: number;
+  /** Bytes that connected clients have not taken. */
+  readonly outgoingBytes: number;
   /** How often, and for how long altogether, the event loop stood still for a second or more. */
   readonly stalls: number;
   readonly stalledMs: number;
@@ -22,6 +26,8 @@ export const noFigures: GatewayFigures = {
   listeners: [],
   refused: 0,
   dropped: 0,
+  waitingBytes: 0,
+  outgoingBytes: 0,
   stalls: 0,
   stalledMs: 0,
   reasons: {},
@@ -53,6 +59,8 @@ export const sumFigures = (figures: readonly GatewayFigures[]): GatewayFigures =
     listeners: sumListeners(figures.map(({ listeners }) => listeners)),
     refused: sum((one) => one.refused),
     dropped: sum((one) => one.dropped),
+    waitingBytes: sum((one) => one.waitingBytes),
+    outgoingBytes: sum((one) => one.outgoingBytes),
     stalls: sum((one) => one.stalls),
     stalledMs: sum((one) => one.stalledMs),
     reasons: merged(figures.map(({ reasons }) => reasons)),

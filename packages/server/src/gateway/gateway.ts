@@ -111,7 +111,9 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     limits,
     onReady,
     mechanisms: options.mechanisms,
-    ...(count === 1 && { sessions: (fanOut) => Sessions.open({ log, ingest, pool, fanOut, limits, nowMs }) }),
+    ...(count === 1 && {
+      sessions: (fanOut, outgoing) => Sessions.open({ log, ingest, pool, fanOut, outgoing, limits, nowMs }),
+    }),
   });
   const { sessions } = shared;
   if (sessions !== undefined) {

@@ -40,4 +40,5 @@ const endWith = ({ fanOut }: Shared, connection: SessionConnection, session: Ser
   for (const { message: held } of outbox.waiting()) {
     if (held.variant !== undefined) held.share?.receive(held.variant.message);
   }
+  outbox.pause();
 };

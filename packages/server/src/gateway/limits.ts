@@ -23,6 +23,17 @@ export interface GatewayLimits {
   readonly stalledMaxMs: number;
   /** Bytes written to one subscriber that its socket has not taken; then QoS 0 is dropped and QoS 1 waits. Default 1 MiB. */
   readonly subscriberBytesMax: number;
+  /** Bytes of QoS 1 and 2 messages that are in flight to one client; then messages wait. Default 4 MiB. */
+  readonly inFlightToClientBytesMax: number;
+  /** Bytes of one client that are accepted and not yet durable; then it is not read. Default 2 MiB. */
+  readonly inFlightFromClientBytesMax: number;
+  /**
+   * Bytes that all connected clients of a gateway thread together have not taken: in sockets, in flight, in queues. Above it
+   * each client keeps 64 KiB of each. Default 256 MiB.
+   */
+  readonly outgoingBytesMax: number;
+  /** Bytes that are read of one client in a second, over time; then it is not read for a while. Default 16 MiB. */
+  readonly clientBytesPerSecondMax: number;
   /** Retained messages. Default 100,000. */
   readonly retainedMessagesMax: number;
   /** Bytes of retained messages with their topics. Default 64 MiB. */
@@ -56,6 +67,10 @@ export const defaultLimits: GatewayLimits = {
   idleMaxSeconds: 86_400,
   stalledMaxMs: 120_000,
   subscriberBytesMax: 1024 * 1024,
+  inFlightToClientBytesMax: 4 * 1024 * 1024,
+  inFlightFromClientBytesMax: 2 * 1024 * 1024,
+  outgoingBytesMax: 256 * 1024 * 1024,
+  clientBytesPerSecondMax: 16 * 1024 * 1024,
   retainedMessagesMax: 100_000,
   retainedBytesMax: 64 * 1024 * 1024,
   subscriptionsMax: 1_000,

@@ -94,7 +94,9 @@ export class OutgoingMessages {
       const patch = { duplicate, alias: Math.abs(alias), ...(expirySeconds !== undefined && { expirySeconds }) };
       this.#writer.publish(template, packetId, patch);
     } else this.#writer.publish(template, packetId);
-    const { subscriberBytesMax } = this.#shared.limits;
+    const { outgoing, limits } = this.#shared;
+    const isOver = outgoing.bytes > outgoing.bytesMax;
+    const subscriberBytesMax = isOver ? outgoing.floorBytes : limits.subscriberBytesMax;
     if (this.#writer.backlogBytes <= subscriberBytesMax) return;
     this.#writer.flush();
     // Above this the socket will say `drain`, which goes on.

@@ -1,6 +1,6 @@
 /** The durable sessions of a node: found by client id, written to the log `sessions`, restored from it, ended when their time is over. */
 import { EventBlockReader, InternedString } from "@headrace/engine";
-import { SessionState, type SubscriptionLimits, type Will } from "@headrace/mqtt";
+import { type OutboxBudget, SessionState, type SubscriptionLimits, type Will } from "@headrace/mqtt";
 import type { EmbeddedLog } from "../log/index.ts";
 import { blocksOf } from "./blocks.ts";
 import { DurableSession, type SessionStore } from "./durable-session.ts";
@@ -31,6 +31,7 @@ export interface SessionsOptions {
   readonly ingest: Ingest;
   readonly pool: BuilderPool;
   readonly fanOut: FanOut;
+  readonly outgoing: OutboxBudget;
   readonly limits: GatewayLimits;
   readonly nowMs: () => number;
 }
@@ -99,7 +100,7 @@ export class Sessions implements SessionStore {
   }
 
   #make(clientId: string, identity: string | undefined): DurableSession {
-    const { limits } = this.#options;
+    const { limits, outgoing: budget } = this.#options;
     const state = new SessionState<Held>({
       limits: sessionLimits(limits),
       outbox: {
@@ -107,9 +108,11 @@ export class Sessions implements SessionStore {
         maximumPacketSize: Number.POSITIVE_INFINITY,
         queueMessagesMax: limits.sessionQueueMessagesMax,
         queueBytesMax: limits.sessionQueueBytesMax,
+        inFlightBytesMax: limits.inFlightToClientBytesMax,
+        budget,
       },
     });
-    state.outbox.writable = false;
+    state.outbox.pause();
     const session = new DurableSession(this, clientId, identity, state);
     this.#byId.set(clientId, session);
     return session;
@@ -126,6 +129,7 @@ export class Sessions implements SessionStore {
     this.write(session, { kind: "end" });
     if (session.connection === undefined && session.will !== undefined) this.#publishWill(session);
     this.#redistribute(session);
+    session.state.outbox.pause();
   }
 
   /** QoS 1 messages that came for a group and that nobody got go to another member; QoS 2 ones must not (§4.8.2). */

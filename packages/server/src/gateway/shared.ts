@@ -1,3 +1,4 @@
+import type { OutboxBudget } from "@headrace/mqtt";
 import type { Clients } from "./clients.ts";
 import type { FanOut } from "./fan-out.ts";
 import type { Reasons } from "./figures.ts";
@@ -25,6 +26,8 @@ export interface Shared {
   readonly authorize: Authorize;
   readonly authenticate: Authenticate;
   readonly nowMs: () => number;
+  /** Bytes that connected clients have not taken. */
+  readonly outgoing: OutboxBudget;
   readonly counters: { refused: number; readonly reasons: Reasons };
   /** Sessions that outlive their connections; undefined where they are not kept: with several gateway threads. */
   /** Extended authentication that is offered. */

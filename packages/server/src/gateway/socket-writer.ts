@@ -1,5 +1,5 @@
 /** Bytes to one socket, coalesced: one write per turn, one buffer used again while the socket keeps up. */
-import { type EncodedPublish, patchPublish, writePublish } from "@headrace/mqtt";
+import { type EncodedPublish, type OutboxBudget, patchPublish, writePublish } from "@headrace/mqtt";
 import type { Wire } from "./transports/transport.ts";
 
 const startBytes = 512;
@@ -7,13 +7,17 @@ const keptBytes = 64 * 1024;
 
 export class SocketWriter {
   readonly #socket: Wire;
+  readonly #budget: OutboxBudget;
   readonly #flushLater: (writer: SocketWriter) => void;
+  /** What of the socket's backlog is charged to the budget. */
+  #chargedBytes = 0;
   #buffer = Buffer.allocUnsafeSlow(startBytes);
   #length = 0;
   #asked = false;
 
-  constructor(socket: Wire, flushLater: (writer: SocketWriter) => void) {
+  constructor(socket: Wire, budget: OutboxBudget, flushLater: (writer: SocketWriter) => void) {
     this.#socket = socket;
+    this.#budget = budget;
     this.#flushLater = flushLater;
   }
 
@@ -54,8 +58,22 @@ export class SocketWriter {
     if (this.#length === 0 || this.#socket.destroyed) return;
     this.#socket.write(this.#buffer.subarray(0, this.#length));
     // The kernel has taken all when nothing is left over; otherwise the socket keeps the buffer.
-    if (this.#socket.writableLength > 0) this.#buffer = Buffer.allocUnsafeSlow(startBytes);
-    else if (this.#buffer.byteLength > keptBytes) this.#buffer = Buffer.allocUnsafeSlow(startBytes);
+    if (this.#socket.writableLength > 0) {
+      this.#buffer = Buffer.allocUnsafeSlow(startBytes);
+      this.settle();
+    } else if (this.#buffer.byteLength > keptBytes) this.#buffer = Buffer.allocUnsafeSlow(startBytes);
     this.#length = 0;
+  }
+
+  /** Charges what the socket has not taken. */
+  settle(): void {
+    const bytes = this.#socket.writableLength;
+    this.#budget.bytes += bytes - this.#chargedBytes;
+    this.#chargedBytes = bytes;
+  }
+
+  close(): void {
+    this.#budget.bytes -= this.#chargedBytes;
+    this.#chargedBytes = 0;
   }
 }

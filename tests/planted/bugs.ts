@@ -42,9 +42,9 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "commit-without-fence",
-    file: "packages/server/src/log/embedded.ts",
-    find: "if (header.epoch < state.epoch || header.sequence !== expected) {",
-    replace: "if (header.epoch < 0) {",
+    file: "packages/engine/src/log/fence.ts",
+    find: "if (header.epoch < expected.epoch || header.sequence !== expected.endSequence)",
+    replace: "if (header.epoch < 0)",
   },
   {
     // The commit is durable before the effects that it owes are.

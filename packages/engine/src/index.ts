@@ -5,6 +5,9 @@ export * from "./block/event-reader.ts";
 export * from "./block/header.ts";
 export * from "./block/properties.ts";
 export * from "./keys.ts";
+export * from "./leases/decide.ts";
+export * from "./leases/port.ts";
+export * from "./log/fence.ts";
 export * from "./log/files.ts";
 export * from "./log/port.ts";
 export {

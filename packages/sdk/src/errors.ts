@@ -69,6 +69,12 @@ export const errorCatalogue = {
     "A file of the lake or its manifest is damaged.",
     "Compare the file that the message names with a backup; the other files are not touched.",
   ),
+  HR_LEASE_HELD: entry(
+    "Another node works on this task.",
+    "Nothing: the task is taken over when the other node gives it back or falls silent.",
+    { afterMs: 1000 },
+  ),
+  HR_LEASE_LOST: entry("A worker lost its task to another one.", "Nothing: the owner that replaced it goes on."),
   HR_LOG_FAILED: entry(
     "The log could not make data durable.",
     "Check the disk; the process exits and recovers at its next start.",

@@ -14,6 +14,7 @@ import { type Api, startApi } from "./api/index.ts";
 import type { Control, NodeStatus } from "./control.ts";
 import { type Gateway, type ListenerOptions, startGateway } from "./gateway/index.ts";
 import { type Lake, type LakeStream, superviseLake } from "./lake/index.ts";
+import { EmbeddedLeases } from "./leases/index.ts";
 import { EmbeddedLog, lockFolder, serveLog } from "./log/index.ts";
 import { metricsText } from "./metrics.ts";
 import type { HeadraceNode, StartOptions } from "./node.ts";
@@ -80,7 +81,8 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
       });
       return gateway?.deliver(device, `devices/${device}/commands/${name}`, payload, properties) ?? "offline";
     };
-    runtime = new Runtime({ log, dataFolder, release, deliver, onLog: say });
+    const leases = await EmbeddedLeases.open(log, `process ${process.pid}`, Date.now);
+    runtime = new Runtime({ log, leases, dataFolder, release, deliver, onLog: say });
     const feed = new AlertFeed();
     await feed.start(log);
     undo.push(() => feed.close());

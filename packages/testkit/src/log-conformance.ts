@@ -133,6 +133,95 @@ export const logConformance = (make: () => Promise<OpenLog>, { test, equal }: Ru
     equal(readBlockHeader(block).epoch, second);
   });
 
+  withLog("a channel is taken over with the epoch of a lease, never with one that it has passed", async (log) => {
+    const { id } = await log.open("journal/f/0", "journal");
+    const channel = { logId: id, writer: id };
+    equal(await log.fence(channel, 7), 7);
+    equal(await codeOf(log.fence(channel, 6)), "HR_FENCED");
+    // A take-over that is tried again, and a larger lease.
+    equal(await log.fence(channel, 7), 7);
+    const block = (epoch: number, sequence: number): Uint8Array[] => [
+      testBlock({ logId: id, writer: id, sequence, epoch }),
+    ];
+    equal(await codeOf(log.append(block(6, 0))), "HR_FENCED");
+    await log.append(block(7, 0));
+    equal(await log.fence(channel, 12), 12);
+    equal(await codeOf(log.append(block(11, 1))), "HR_FENCED");
+    await log.append(block(12, 1));
+    equal(await log.fence(channel), 13);
+    // A block with a larger epoch than the channel has seen takes it over as well.
+    await log.append(block(20, 2));
+    equal(await codeOf(log.append(block(19, 3))), "HR_FENCED");
+    equal(log.channels(id)[0].epoch, 20);
+  });
+
+  withLog("one stale block, wherever it stands in a group of several logs, stores nothing of it", async (log) => {
+    const logs = await Promise.all(["out", "effects", "journal"].map((name) => log.open(`${name}/f/0`, "stream")));
+    const group = (epoch: number, sequence: number): Uint8Array[] =>
+      logs.map(({ id }) => testBlock({ logId: id, writer: 5, sequence, epoch }));
+    await log.append(group(1, 0));
+    for (const [at, { id }] of logs.entries()) {
+      // Only one of its channels has been taken over so far.
+      await log.fence({ logId: id, writer: 5 }, 2 + at);
+      const zombie = group(1 + at, 1);
+      for (const order of [zombie, [...zombie].reverse()]) equal(await codeOf(log.append(order)), "HR_FENCED");
+      for (const one of logs) await log.fence({ logId: one.id, writer: 5 }, 2 + at);
+    }
+    const wrongSequence = [
+      ...group(9, 1).slice(0, 2),
+      testBlock({ logId: logs[2].id, writer: 5, sequence: 2, epoch: 9 }),
+    ];
+    equal(await codeOf(log.append(wrongSequence)), "HR_FENCED");
+    // What was refused has left no mark: not its sequence, and not its epoch.
+    await log.append(group(4, 1));
+    for (const { id } of logs) equal(sequencesOf(await log.read({ logId: id, writer: 5 }, 0, 1e9)), [0, 1]);
+  });
+
+  withLog("within one turn and one group a larger epoch fences the smaller ones behind it", async (log) => {
+    const { id } = await log.open("journal/f/0", "journal");
+    const block = (epoch: number, sequence: number): Uint8Array =>
+      testBlock({ logId: id, writer: id, sequence, epoch });
+    const owner = codeOf(log.append([block(5, 0)]));
+    const zombie = codeOf(log.append([block(3, 1)]));
+    const again = codeOf(log.append([block(5, 1)]));
+    equal([await owner, await zombie, await again], ["settled", "HR_FENCED", "settled"]);
+    equal(await codeOf(log.append([block(6, 2), block(5, 3)])), "HR_FENCED");
+    equal(log.channels(id)[0].endSequence, 2);
+  });
+
+  withLog("what a zombie has on its way when the channel is taken over is stored before that or never", async (log) => {
+    const [journal, out] = await Promise.all([log.open("journal/f/0", "journal"), log.open("stream/o/0", "stream")]);
+    const channels = [journal, out].map(({ id }) => ({ logId: id, writer: 5 }));
+    const end = (logId: number): number => log.channels(logId).find(({ writer }) => writer === 5)?.endSequence ?? 0;
+    const group = (epoch: number, sequence: number): Uint8Array[] =>
+      channels.map((channel) => testBlock({ ...channel, sequence, epoch, fill: epoch }));
+    for (let epoch = 1; epoch <= 12; epoch++) {
+      // Three appends of the owner before: pauses of their own set where the take-over comes in between.
+      const from = end(journal.id);
+      const onTheirWay: Promise<string>[] = [];
+      for (let at = 0; at < 3; at++) {
+        onTheirWay.push(codeOf(log.append(group(epoch, from + at))));
+        for (let pause = 0; pause < (epoch + at) % 4; pause++) await Promise.resolve();
+      }
+      if (epoch % 3 === 0) await onTheirWay[0];
+      if (epoch % 5 === 0) await new Promise((resolve) => setTimeout(resolve));
+      for (const channel of channels) await log.fence(channel, epoch + 1);
+      const [taken, takenOut] = [end(journal.id), end(out.id)];
+      equal(taken, takenOut);
+      const outcomes = await Promise.all(onTheirWay);
+      equal(await codeOf(log.append(group(epoch, taken))), "HR_FENCED");
+      equal([end(journal.id), end(out.id)], [taken, takenOut]);
+      equal(outcomes.filter((outcome) => outcome === "settled").length, taken - from);
+      await log.append(group(epoch + 1, taken));
+      equal([end(journal.id), end(out.id)], [taken + 1, taken + 1]);
+    }
+    const epochs = (await log.read(channels[0], 0, 1e9)).map((block) => readBlockHeader(block).epoch);
+    equal(
+      epochs,
+      [...epochs].sort((a, b) => a - b),
+    );
+  });
+
   withLog("appends of one turn are stored in order, each seeing the one before", async (log) => {
     const { id } = await log.open("stream/a/0", "stream");
     const [a, wrong, b] = [0, 5, 1].map((sequence) => codeOf(log.append([testBlock({ logId: id, sequence })])));

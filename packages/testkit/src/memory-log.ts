@@ -7,6 +7,8 @@ import {
   type BlockHeader,
   type Channel,
   type ChannelState,
+  fencedEpoch,
+  GroupFence,
   type Log,
   type LogInfo,
   type LogRole,
@@ -69,17 +71,14 @@ export class MemoryLog implements Log {
 
   #store(group: readonly Uint8Array[]): Set<MemoryPart> {
     const headers = group.map((block) => readBlockHeader(block));
-    const ends = new Map<MemoryChannel, { epoch: number; endSequence: number }>();
-    for (const header of headers) {
-      const channel = this.#channel(header);
-      const { epoch, endSequence } = ends.get(channel) ?? channel;
-      if (header.epoch < epoch || header.sequence !== endSequence) {
-        throw new HeadraceError(
-          "HR_FENCED",
-          `log ${header.logId} writer ${header.writer}: a block of epoch ${header.epoch} at ${header.sequence} cannot follow epoch ${epoch} at ${endSequence}`,
-        );
-      }
-      ends.set(channel, { epoch: header.epoch, endSequence: endSequence + header.recordCount });
+    const fence = new GroupFence((channel) => this.#channel(channel));
+    const refusal = fence.admit(headers);
+    if (refusal) {
+      const { header, expected } = refusal;
+      throw new HeadraceError(
+        "HR_FENCED",
+        `log ${header.logId} writer ${header.writer}: a block of epoch ${header.epoch} at ${header.sequence} cannot follow epoch ${expected.epoch} at ${expected.endSequence}`,
+      );
     }
     // The caller may use its buffers again as soon as the call settles.
     headers.forEach((header, index) => {
@@ -89,17 +88,25 @@ export class MemoryLog implements Log {
         order: this.#appended++,
       });
     });
-    for (const [channel, end] of ends) Object.assign(channel, end);
+    for (const [channel, end] of fence.ends) Object.assign(channel, end);
     return new Set(headers.map((header) => this.#part(header.logId)));
   }
 
-  async fence(channel: Channel): Promise<number> {
-    return this.fenceNow(channel);
+  async fence(channel: Channel, epoch?: number): Promise<number> {
+    return this.fenceNow(channel, epoch);
   }
 
-  /** {@link fence} at once. */
-  fenceNow(channel: Channel): number {
-    return ++this.#channel(channel).epoch;
+  /** {@link fence} at once. @throws HR_FENCED */
+  fenceNow(channel: Channel, asked?: number): number {
+    const state = this.#channel(channel);
+    const epoch = fencedEpoch(state.epoch, asked);
+    if (epoch === undefined)
+      throw new HeadraceError(
+        "HR_FENCED",
+        `log ${channel.logId} writer ${channel.writer} has seen epoch ${state.epoch}, it cannot be taken over with ${asked}`,
+      );
+    state.epoch = epoch;
+    return epoch;
   }
 
   channels(logId: number): ChannelState[] {

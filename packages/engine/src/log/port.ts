@@ -45,8 +45,14 @@ export interface Log {
    * @throws HR_DISK_FULL, HR_OUT_OF_DESCRIPTORS when nothing was stored and the same call may be repeated; HR_LOG_FAILED when the process must end
    */
   append(group: readonly Uint8Array[]): Promise<void>;
-  /** Takes over a channel: returns the epoch to write with, larger than every epoch before. */
-  fence(channel: Channel): Promise<number>;
+  /**
+   * Takes over a channel; returns the epoch to write with. Once it settles no block of a smaller epoch is stored, also not one whose append is
+   * under way. Until a block with the new epoch is durable, the end of the process undoes it: who must not be forgotten brings an epoch that grows
+   * over restarts.
+   * @param epoch of the lease that allows it; absent: one more than the channel has seen
+   * @throws HR_FENCED when the channel has seen a larger epoch
+   */
+  fence(channel: Channel, epoch?: number): Promise<number>;
   channels(logId: number): ChannelState[];
   /**
    * Durable blocks of a channel from the one that holds `fromSequence`, oldest first, up to about `maxBytes` (at least one block if there is one).

@@ -8,10 +8,13 @@ import {
   blockKind,
   type Channel,
   type ChannelState,
+  fencedEpoch,
+  GroupFence,
   type Log,
   type LogInfo,
   type LogRole,
   packBlock,
+  type Refusal,
   readBlockHeader,
   readSections,
   sectionBytes,
@@ -153,7 +156,10 @@ export class EmbeddedLog implements Log {
 
   async open(name: string, role: LogRole): Promise<LogInfo> {
     const known = this.#byName.get(name);
-    if (known) return known;
+    if (known) {
+      await this.#opening.get(name);
+      return known;
+    }
     const info: LogInfo = { id: this.#nextLogId++, name, role };
     this.#byName.set(name, info);
     this.#roles.set(info.id, info);
@@ -172,10 +178,14 @@ export class EmbeddedLog implements Log {
       latestMs: 0,
       kind: blockKind.control,
     };
-    await this.append([packBlock(place, [{ type: controlSection, bytes }], checksum)]);
+    const opening = this.append([packBlock(place, [{ type: controlSection, bytes }], checksum)]);
+    this.#opening.set(name, opening);
+    await opening.finally(() => this.#opening.delete(name));
     return info;
   }
   #controlReserved = 0;
+  /** Logs whose entry is not durable yet. */
+  readonly #opening = new Map<string, Promise<void>>();
 
   list(prefix: string): LogInfo[] {
     return [...this.#byName.values()].filter((info) => info.name.startsWith(prefix));
@@ -190,10 +200,20 @@ export class EmbeddedLog implements Log {
     });
   }
 
-  fence(channel: Channel): Promise<number> {
+  async fence(channel: Channel, asked?: number): Promise<number> {
     const state = this.#index.channel(channel);
-    state.epoch += 1;
-    return Promise.resolve(state.epoch);
+    const epoch = fencedEpoch(state.epoch, asked);
+    if (epoch === undefined)
+      throw new HeadraceError(
+        "HR_FENCED",
+        `log ${this.#nameOf(channel.logId)}, writer ${channel.writer}, has seen epoch ${state.epoch}: it cannot be taken over with epoch ${asked}`,
+      );
+    state.epoch = epoch;
+    return epoch;
+  }
+
+  #nameOf(logId: number): string {
+    return this.#roles.get(logId)?.name ?? `log ${logId}`;
   }
 
   channels(logId: number): ChannelState[] {
@@ -234,7 +254,7 @@ export class EmbeddedLog implements Log {
 
   /** Lost records that an operator has agreed to go on without, with the names of their logs. */
   gaps(): (Gap & { readonly log: string })[] {
-    return this.#history.gaps.map((gap) => ({ ...gap, log: this.#roles.get(gap.logId)?.name ?? `log ${gap.logId}` }));
+    return this.#history.gaps.map((gap) => ({ ...gap, log: this.#nameOf(gap.logId) }));
   }
 
   watch(logId: number, listener: () => void): () => void {
@@ -285,8 +305,8 @@ export class EmbeddedLog implements Log {
         headers.push(readBlockHeader(block));
       }
     }
-    const next = new Map<string, number>();
-    for (const header of headers) next.set(`${header.logId}/${header.writer}`, header.sequence + header.recordCount);
+    const fence = new GroupFence((channel) => this.#index.channel(channel));
+    for (const header of headers) fence.note(header);
     const admitted: Pending[] = [];
     let groupBytes = 0;
     for (const block of blocks) groupBytes += block.byteLength;
@@ -299,8 +319,8 @@ export class EmbeddedLog implements Log {
         this.requestFlush();
         break;
       }
-      const refused = this.#refusal(append, next);
-      if (refused) append.reject(refused);
+      const refusal = fence.admit(append.headers);
+      if (refusal) append.reject(this.#fenced(refusal));
       else {
         admitted.push(append);
         blocks.push(...append.blocks);
@@ -311,23 +331,11 @@ export class EmbeddedLog implements Log {
     if (blocks.length > 0) this.#store(blocks, headers, involved, admitted);
   }
 
-  /** Checks fence and sequence of every block of an append against the channel as it will be after what the group already holds. */
-  #refusal(append: Pending, next: Map<string, number>): HeadraceError | undefined {
-    const after = new Map<string, number>();
-    for (const header of append.headers) {
-      const channel = `${header.logId}/${header.writer}`;
-      const state = this.#index.channel(header);
-      const expected = after.get(channel) ?? next.get(channel) ?? state.endSequence;
-      if (header.epoch < state.epoch || header.sequence !== expected) {
-        return new HeadraceError(
-          "HR_FENCED",
-          `log ${this.#roles.get(header.logId)?.name ?? header.logId}, writer ${header.writer}: epoch ${header.epoch} sequence ${header.sequence} was refused, epoch ${state.epoch} sequence ${expected} is expected`,
-        );
-      }
-      after.set(channel, header.sequence + header.recordCount);
-    }
-    for (const [channel, sequence] of after) next.set(channel, sequence);
-    return undefined;
+  #fenced({ header, expected }: Refusal): HeadraceError {
+    return new HeadraceError(
+      "HR_FENCED",
+      `log ${this.#nameOf(header.logId)}, writer ${header.writer}: epoch ${header.epoch} sequence ${header.sequence} was refused, epoch ${expected.epoch} sequence ${expected.endSequence} is expected`,
+    );
   }
 
   #store(blocks: Uint8Array[], headers: BlockHeader[], involved: GroupSource[], admitted: Pending[]): void {

@@ -12,7 +12,7 @@ export const serveLog = (log: Log, port: MessagePort): { close(): void } => {
     open: (name: string, role: LogRole) => log.open(name, role),
     list: (prefix: string) => log.list(prefix),
     append: (group: Uint8Array[]) => log.append(group),
-    fence: (channel: Channel) => log.fence(channel),
+    fence: (channel: Channel, epoch?: number) => log.fence(channel, epoch),
     channels: (logId: number) => log.channels(logId),
     trim: (channel: Channel, beforeSequence: number) => log.trim(channel, beforeSequence),
     read: async (channel: Channel, fromSequence: number, maxBytes: number) => {
@@ -74,8 +74,8 @@ export class RemoteLog {
   async append(group: readonly Uint8Array[]): Promise<void> {
     await this.#rpc.call("append", [group]);
   }
-  fence(channel: Channel): Promise<number> {
-    return this.#rpc.call("fence", [channel]) as Promise<number>;
+  fence(channel: Channel, epoch?: number): Promise<number> {
+    return this.#rpc.call("fence", [channel, epoch]) as Promise<number>;
   }
   channels(logId: number): Promise<ChannelState[]> {
     return this.#rpc.call("channels", [logId]) as Promise<ChannelState[]>;

@@ -2,6 +2,7 @@
 import {
   effectsLog,
   isRaisedAlert,
+  type Leases,
   type OutboxStep,
   outboxHandlers,
   outboxTask,
@@ -22,6 +23,7 @@ import { TaskRunner } from "./task-runner.ts";
 
 export interface OutboxOptions {
   readonly log: EmbeddedLog;
+  readonly leases: Leases;
   readonly snapshots: Snapshots;
   /** The streams `effects` (built here) and `command-acks`. */
   readonly acknowledgements: Omit<StreamDefinition, "schema">;
@@ -66,6 +68,7 @@ export class Outbox {
     };
     this.driver = new TaskDriver({
       log: options.log,
+      leases: options.leases,
       plan,
       inputLogs: [effectsLog, streamLog(options.acknowledgements.name, 0)],
       snapshots: options.snapshots,
@@ -118,6 +121,7 @@ export class Outbox {
     this.#runner = undefined;
     this.#pending.clear();
     this.#raised.clear();
+    clearTimeout(this.#restartTimer);
     this.#restartTimer = setTimeout(() => void this.start().catch((failure) => this.#restart(failure)), restartAfterMs);
   }
 
@@ -232,8 +236,7 @@ export class Outbox {
     clearInterval(this.#resendTimer);
     clearTimeout(this.#restartTimer);
     await this.#runner?.drain();
-    await this.driver.settled();
-    this.driver.stop();
+    await this.driver.close();
   }
 }
 

@@ -1,6 +1,6 @@
 /** The runtime of one application: its workers, their tasks and the outbox, and the clock that wakes sleeping tasks. */
 import { join } from "node:path";
-import { inputLogs, type PendingCommand, planTasks, type TaskPlan } from "@headrace/engine";
+import { inputLogs, type Leases, type PendingCommand, planTasks, type TaskPlan } from "@headrace/engine";
 import { HeadraceError, systemStreams } from "@headrace/sdk";
 import type { TaskStatus } from "../control.ts";
 import type { EmbeddedLog } from "../log/index.ts";
@@ -13,6 +13,7 @@ import { WorkerHost } from "./worker-host.ts";
 
 export interface RuntimeOptions {
   readonly log: EmbeddedLog;
+  readonly leases: Leases;
   readonly dataFolder: string;
   readonly release: Release;
   /** When snapshots are made; default: at 4 MiB of journal and at as much as the last one. */
@@ -60,6 +61,7 @@ export class Runtime {
     );
     this.#outbox = new Outbox({
       log: options.log,
+      leases: options.leases,
       snapshots: this.#snapshots,
       acknowledgements,
       deliver: options.deliver,
@@ -99,6 +101,7 @@ export class Runtime {
         (plan): TaskDriver =>
           new TaskDriver({
             log: this.#options.log,
+            leases: this.#options.leases,
             plan,
             inputLogs: inputLogs(release.outline, plan.stream, plan.partition),
             snapshots: this.#snapshots,

@@ -6,17 +6,16 @@ import {
   type BlockHeader,
   type Channel,
   type CommitMeta,
-  effectsLog,
-  journalLog,
+  type Lease,
+  type Leases,
   readBlockHeader,
-  roleOf,
-  streamLog,
   type TaskPlan,
 } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
 import type { EmbeddedLog } from "../log/index.ts";
 import type { FromWorker, TaskStart } from "./messages.ts";
-import { chooseBase, journalBatches, type RecoveryBase, type Snapshots, snapshotFolder } from "./snapshots/index.ts";
+import { journalBatches, type Snapshots, snapshotFolder } from "./snapshots/index.ts";
+import { type TakenOver, takeOver } from "./take-over.ts";
 
 /** Where the task runs: a worker thread or this one. */
 export interface TaskPort {
@@ -34,6 +33,8 @@ export interface TaskPort {
 
 export interface DriverOptions {
   readonly log: EmbeddedLog;
+  /** Who may run the task; its epoch goes into everything that the task writes. */
+  readonly leases: Leases;
   readonly plan: TaskPlan;
   readonly inputLogs: readonly string[];
   readonly snapshots: Snapshots;
@@ -64,7 +65,8 @@ export class TaskDriver {
   readonly #cursors = new Map<string, Cursor>();
   readonly #cancel: (() => void)[] = [];
   #port: TaskPort | undefined;
-  #inputIds: number[] = [];
+  #lease: Lease | undefined;
+  #inputIds: readonly number[] = [];
   #journalId = 0;
   #ready = false;
   #behind = true;
@@ -94,107 +96,73 @@ export class TaskDriver {
     this.plan = options.plan;
   }
 
-  /** Reads snapshot and journal and starts the task in `port`. */
+  /** Takes the task over, reads snapshot and journal and starts it in `port`. A later start, or a stop, ends this one silently. */
   async start(port: TaskPort): Promise<void> {
     this.stop();
-    const attempt = ++this.#starts;
-    const { log, plan } = this.#options;
-    const open = async (name: string): Promise<number> => (await log.open(name, roleOf(name))).id;
-    this.#journalId = await open(journalLog(plan.name));
-    this.#inputIds = await Promise.all(this.#options.inputLogs.map(open));
-    const outputLogIds = await Promise.all(
-      plan.outputs.map(async (stream) => [stream, await open(streamLog(stream, 0))] as const),
-    );
-    const effectsLogId = await open(effectsLog);
-    const journal = { logId: this.#journalId, writer: this.#journalId };
-    const epoch = await log.fence(journal);
-    const base = await this.#chooseBase(journal);
-    const written = [this.#journalId, effectsLogId, ...outputLogIds.map(([, logId]) => logId)];
-    const ends = written.map((logId) => [logId, log.endSequence({ logId, writer: this.#journalId })] as const);
-    for (const [logId] of ends)
-      if (logId !== this.#journalId) await this.#fenceTo(epoch, { logId, writer: this.#journalId });
-    const startAt = this.#inputIds.flatMap((logId) =>
-      log.channels(logId).map(({ writer, endSequence }) => [logId, writer, endSequence] as const),
-    );
-    if (attempt !== this.#starts) return;
+    const attempt = this.#starts;
+    const isCurrent = (): boolean => attempt === this.#starts;
+    try {
+      const taken = await takeOver(this.#options, isCurrent);
+      if (!taken || !isCurrent()) {
+        if (taken) await this.#options.leases.release(taken.lease);
+        return;
+      }
+      if (await this.#run(port, taken, isCurrent)) port.begin();
+    } catch (error) {
+      // What a start that nobody waits for meets is not the task's: it may be the fence of the one that came after.
+      if (!isCurrent()) return;
+      this.#stopFor(error);
+      throw error;
+    }
+  }
+
+  /** Starts the task and hands over what was stored. False when the task was stopped meanwhile. */
+  async #run(port: TaskPort, taken: TakenOver, isCurrent: () => boolean): Promise<boolean> {
+    const { log, plan, early } = this.#options;
+    const { journal, base, journalEnd } = taken;
     this.#port = port;
-    const journalEnd = log.endSequence(journal);
+    this.#lease = taken.lease;
+    this.#journalId = journal.logId;
+    this.#inputIds = taken.inputLogIds;
+    this.#snapshotBytes = base.snapshot?.header.fileBytes ?? 0;
+    this.#journalBytes = 0;
     const isNew = !base.snapshot && journalEnd === 0;
     // A task with a journal has begun long ago.
-    if (!isNew || !this.#options.early) this.#begun.resolve();
+    if (!isNew || !early) this.#begun.resolve();
     port.start({
       plan,
-      epoch,
-      inputLogIds: this.#inputIds,
-      outputLogIds,
-      effectsLogId,
-      journalLogId: this.#journalId,
-      ends,
+      epoch: taken.lease.epoch,
+      inputLogIds: taken.inputLogIds,
+      outputLogIds: taken.outputLogIds,
+      effectsLogId: taken.effectsLogId,
+      journalLogId: journal.logId,
+      ends: taken.ends,
       isNew,
-      startAt,
+      startAt: taken.startAt,
     });
-    if (!(await this.#restore(port, base, journal, journalEnd, attempt))) return;
-    port.begin();
-  }
-
-  /** Hands over the snapshot and the journal behind it. False when the task was stopped meanwhile. */
-  async #restore(
-    port: TaskPort,
-    { snapshot, journalFrom }: RecoveryBase,
-    journal: Channel,
-    journalEnd: number,
-    attempt: number,
-  ): Promise<boolean> {
-    this.#snapshotBytes = snapshot?.header.fileBytes ?? 0;
-    this.#journalBytes = 0;
-    if (snapshot) port.restore(snapshot.blocks);
-    try {
-      const { log, plan } = this.#options;
-      for await (const blocks of journalBatches(plan.name, journal, journalFrom, journalEnd, log, this.#journalGaps)) {
-        if (attempt !== this.#starts) return false;
-        for (const block of blocks) this.#journalBytes += block.byteLength;
-        port.restore(blocks.map((block) => block.slice()));
-      }
-    } catch (error) {
-      this.#stopFor(error);
-      throw error;
+    if (base.snapshot) port.restore(base.snapshot.blocks);
+    const batches = journalBatches(plan.name, journal, base.journalFrom, journalEnd, log, this.#journalGaps);
+    for await (const blocks of batches) {
+      if (!isCurrent()) return false;
+      for (const block of blocks) this.#journalBytes += block.byteLength;
+      port.restore(blocks.map((block) => block.slice()));
     }
-    return true;
-  }
-
-  /** @throws HR_SNAPSHOT_CORRUPT, HR_SNAPSHOT_MISMATCH: the task is `failed` and stays so */
-  async #chooseBase(journal: Channel): Promise<RecoveryBase> {
-    const { log, plan, snapshots } = this.#options;
-    try {
-      const folder = snapshotFolder(snapshots.folder, plan.name);
-      const base = await chooseBase(folder, plan.name, journal, log, snapshots.files);
-      for (const { path, reason } of base.damaged)
-        process.emitWarning(`snapshot ${path} is damaged and passed over: ${reason}`);
-      return base;
-    } catch (error) {
-      this.#stopFor(error);
-      throw error;
-    }
+    return isCurrent();
   }
 
   /** Stops the task for good when what it stored is damaged; any other error is for the caller. */
   #stopFor(error: unknown): void {
     if (!(error instanceof HeadraceError) || !isStorageFailure(error)) return;
-    const { log, plan } = this.#options;
+    const { log, plan, inputLogs } = this.#options;
     this.state = "failed";
     this.failure = error;
     // What it has not read stays until somebody has seen to it.
-    for (const logId of this.#inputIds)
+    for (const { id: logId } of inputLogs.flatMap((name) => log.list(name).filter((info) => info.name === name)))
       for (const { writer, startSequence } of log.channels(logId))
         log.hold(plan.name, { logId, writer }, startSequence);
     // A log that went backwards is nothing that a node goes on with; a damaged snapshot is.
     if (error.code === "HR_SNAPSHOT_MISMATCH") this.#begun.reject(error);
     else this.#begun.resolve();
-  }
-
-  /** Raises the epoch of an output channel to the journal's, so that a zombie is refused there as well. */
-  async #fenceTo(epoch: number, channel: Channel): Promise<void> {
-    while ((await this.#options.log.fence(channel)) < epoch);
   }
 
   /** The task has recovered and tells where it stands. */
@@ -284,7 +252,7 @@ export class TaskDriver {
         if (blocks.length === 0) return;
       }
     } catch (error) {
-      this.#options.onFailed(error);
+      if (attempt === this.#starts) this.#options.onFailed(error);
     } finally {
       this.#pumping = false;
     }
@@ -444,5 +412,13 @@ export class TaskDriver {
     for (const cancel of this.#cancel.splice(0)) cancel();
     this.state = "restarting";
     this.failure = undefined;
+  }
+
+  /** Lets go of the task for good, behind its last commits, so that the next owner need not wait. */
+  async close(): Promise<void> {
+    await this.settled();
+    this.stop();
+    if (this.#lease) await this.#options.leases.release(this.#lease);
+    this.#lease = undefined;
   }
 }

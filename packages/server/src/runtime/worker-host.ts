@@ -126,8 +126,7 @@ export class WorkerHost {
       worker.post({ kind: "stop" });
     });
     // The last commits are appends of this thread now; they settle before the drivers let go.
-    await Promise.all([...this.#drivers.values()].map((driver) => driver.settled()));
-    for (const driver of this.#drivers.values()) driver.stop();
+    await Promise.all([...this.#drivers.values()].map((driver) => driver.close()));
     await worker.terminate();
   }
 }

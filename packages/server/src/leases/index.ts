@@ -1,0 +1,1 @@
+export { EmbeddedLeases } from "./embedded.ts";

@@ -31,6 +31,29 @@ const events = [
   { timeMs: 0, device: "p1", value: { t: 1, s: "\u001b" } },
   { timeMs: 1000, device: "p2", payload: "/wA=" },
 ];
+const client = {
+  clientId: "p\u001b[2J\u202e1",
+  state: "connected",
+  session: "lasting",
+  sessionExpirySeconds: 3600,
+  subscriptions: 1,
+  inFlight: 2,
+  queued: 3,
+  queuedBytes: 4000,
+  unacknowledged: 0,
+  connection: {
+    listener: "mqtt",
+    address: "10.0.0.7:50123",
+    protocol: "5.0",
+    keepAliveSeconds: 60,
+    connectedAtMs: 0,
+    lastPacketAtMs: 0,
+    messagesIn: 12,
+    messagesOut: 13,
+    bytesIn: 1400,
+    bytesOut: 1500,
+  },
+};
 const answers: Record<string, unknown> = {
   "POST /v1/events": { stored: 2, repeated: false },
   "POST /v1/query": {
@@ -51,6 +74,10 @@ const answers: Record<string, unknown> = {
     stateBefore: { hot: 2 },
   },
   "POST /v1/dead-letters/0.1.2/redrive": { stored: 1 },
+  "GET /v1/clients": { clients: [client], next: client.clientId },
+  "GET /v1/clients/p%2F1": { ...client, filters: [{ filter: "a/\u001b#", qos: 1 }] },
+  "DELETE /v1/clients/p%2F1": { disconnected: true, sessionEnded: true },
+  "DELETE /v1/clients/-": { disconnected: true, sessionEnded: false },
 };
 
 beforeAll(async () => {
@@ -134,6 +161,34 @@ describe("client commands", () => {
         .map((line) => JSON.parse(line)),
     ).toEqual(events);
     expect((await onNode("tail", "readings")).err).toContain("the node ended the stream");
+  });
+
+  test("clients lists, shows and kicks; ids are hostile and shown escaped", async () => {
+    const listed = await onNode("clients", "list", "--state", "connected", "--limit", "1", "--contains", "p");
+    expect(listed.code).toBe(0);
+    expect(requests[0]?.url).toBe("/v1/clients?limit=1&contains=p&state=connected");
+    expect(listed.out).toContain("p\\u001b[2J\\u202e1  connected  10.0.0.7:50123  mqtt");
+    expect(listed.out).toContain('--after "p\\u001b[2J\\u202e1"');
+    expect((await onNode("clients")).out).toContain("10.0.0.7:50123");
+    const shown = await onNode("clients", "show", "p/1");
+    expect(shown.out).toContain("lasting, expires after 3,600 s");
+    expect(shown.out).toContain("2 in flight, 3 queued (4,000 bytes)");
+    expect(shown.out).toContain("12 messages, 1,400 bytes");
+    expect(shown.out).toContain("a/\\u001b#");
+    expect(JSON.parse((await onNode("clients", "show", "p/1", "--json")).out)).toMatchObject(client);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: none may reach the terminal
+    expect(listed.out + shown.out).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u202e]/);
+    requests = [];
+    expect((await onNode("clients", "kick", "p/1", "--reason", "too old", "--session")).out).toBe(
+      "p/1: disconnected, session ended\n",
+    );
+    expect((await onNode("clients", "kick", "..", "--json")).out).toBe('{"disconnected":true,"sessionEnded":false}\n');
+    expect(requests.map(({ url }) => url)).toEqual([
+      "/v1/clients/p%2F1?reason=too+old&session=true",
+      "/v1/clients/-?id=..",
+    ]);
+    expect(await onNode("clients", "show", "nobody")).toMatchObject({ code: 1, out: "" });
+    expect((await onNode("clients", "list", "--state", "gone")).code).toBe(2);
   });
 
   test("query as table, JSON and CSV", async () => {

@@ -1,6 +1,7 @@
 /** The commands, their help, and how a run ends. */
 import { Command } from "commander";
 import { addBackup } from "./commands/backup.ts";
+import { addClients } from "./commands/clients.ts";
 import { addDeadLetters } from "./commands/dead-letters.ts";
 import { addDev } from "./commands/dev.ts";
 import { addDoctor } from "./commands/doctor.ts";
@@ -49,6 +50,7 @@ function buildProgram(output: Output, asJson: boolean): Command {
     addQuery,
     addStatus,
     addDeadLetters,
+    addClients,
     addLog,
     addBackup,
     addDoctor,

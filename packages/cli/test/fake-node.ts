@@ -8,7 +8,22 @@ export const emptyStatus = (): NodeStatus => ({
   dataFolder: "/data",
   mqttUrl: "mqtt://127.0.0.1:1883",
   apiUrl: "http://127.0.0.1:8080",
-  listeners: [{ transport: "tcp", url: "mqtt://127.0.0.1:1883", connections: 0, turnedAway: 0 }],
+  listeners: [
+    {
+      name: "tcp:1883",
+      transport: "tcp",
+      url: "mqtt://127.0.0.1:1883",
+      connections: 0,
+      turnedAway: 0,
+      accepted: 0,
+      refused: {},
+      publishRefused: {},
+      messagesIn: [0, 0, 0],
+      messagesOut: [0, 0, 0],
+      bytesIn: 0,
+      bytesOut: 0,
+    },
+  ],
   connections: 0,
   streams: [{ name: "readings", partitions: 1, stored: 0 }],
   tasks: [

@@ -137,6 +137,9 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
       submit: (events, idempotencyKey) => openGateway.submit(events, idempotencyKey),
       status,
       query: (sql, limits) => lake.query(sql, limits),
+      clients: (query) => openGateway.clients(query),
+      client: (clientId) => openGateway.client(clientId),
+      kickClient: (clientId, options) => openGateway.kickClient(clientId, options),
       metrics: async () => metricsText(await status()),
       redrive: (sequence, place) => redriveDeadLetter(log, openGateway, sequence, place),
     };
@@ -237,8 +240,9 @@ interface StatusParts {
   readonly baseline: ReadonlyMap<string, number>;
 }
 
-const nodeStatus = (parts: StatusParts): NodeStatus => {
+const nodeStatus = async (parts: StatusParts): Promise<NodeStatus> => {
   const { outline, log, gateway, runtime, lake, feed } = parts;
+  const traffic = await gateway.traffic();
   const tasks = runtime?.status() ?? [];
   const counts = gateway.stats();
   const logMetrics = log.metrics();
@@ -254,12 +258,10 @@ const nodeStatus = (parts: StatusParts): NodeStatus => {
     dataFolder: parts.dataFolder,
     mqttUrl: parts.mqttUrl,
     apiUrl: parts.apiUrl,
-    listeners: counts.listeners.map(({ transport, connections, turnedAway, ...listener }) => ({
-      transport,
-      url: urlOf({ transport, ...listener }),
-      connections,
-      turnedAway,
-    })),
+    listeners: counts.listeners.flatMap(({ transport, turnedAway, ...listener }, index) => {
+      const seen = traffic[index];
+      return seen === undefined ? [] : [{ ...seen, transport, turnedAway, url: urlOf({ transport, ...listener }) }];
+    }),
     connections: counts.connections,
     streams: outline.streams.map(({ name, partitions }) => ({ name, partitions, stored: storedOf(name) })),
     tasks,

@@ -38,7 +38,7 @@ export interface NodeStatus {
   mqttUrl: string;
   apiUrl: string;
   /** Where devices connect. */
-  listeners: { transport: string; url: string; connections: number; turnedAway: number }[];
+  listeners: ListenerStatus[];
   connections: number;
   /** Events stored since the data folder was made, by stream. */
   streams: { name: string; partitions: number; stored: number }[];
@@ -80,6 +80,99 @@ export interface NodeStatus {
   };
 }
 
+/** A listener and its figures. */
+export interface ListenerStatus extends ListenerTraffic {
+  readonly transport: string;
+  readonly url: string;
+  readonly turnedAway: number;
+}
+
+/** What one listener has seen since this start. */
+export interface ListenerTraffic {
+  /** Transport and port: `tcp:1883`. */
+  readonly name: string;
+  readonly connections: number;
+  readonly accepted: number;
+  /** Connections that ended before they had a session, by reason. */
+  readonly refused: Readonly<Record<string, number>>;
+  /** Messages that were refused, by reason. */
+  readonly publishRefused: Readonly<Record<string, number>>;
+  /** By QoS. */
+  readonly messagesIn: readonly [number, number, number];
+  readonly messagesOut: readonly [number, number, number];
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+/** Which clients are listed. */
+export interface ClientQuery {
+  readonly limit: number;
+  /** Ids behind this one, in the order of UTF-16 units. */
+  readonly after?: string;
+  /** Text that the id contains. */
+  readonly contains?: string;
+  readonly state?: "connected" | "absent";
+  readonly protocol?: "3.1.1" | "5.0";
+  /** IP address of the client. */
+  readonly address?: string;
+  readonly listener?: string;
+}
+
+/** One MQTT client: a connection, or a lasting session that nobody is connected to. */
+export interface ClientSummary {
+  readonly clientId: string;
+  readonly state: "connected" | "absent";
+  readonly identity?: string;
+  /** `clean` ends with its connection. */
+  readonly session: "lasting" | "clean";
+  readonly sessionExpirySeconds: number;
+  /** When an absent client's session ends. */
+  readonly expiresAtMs?: number;
+  readonly subscriptions: number;
+  /** Messages to the client that it has not acknowledged, and those that wait. */
+  readonly inFlight: number;
+  readonly queued: number;
+  readonly queuedBytes: number;
+  /** QoS 1 and 2 messages of the client whose end is due. */
+  readonly unacknowledged: number;
+  /** The connection, if there is one. */
+  readonly connection?: {
+    readonly listener: string;
+    /** `address:port` */
+    readonly address: string;
+    readonly protocol: "3.1.1" | "5.0";
+    readonly keepAliveSeconds: number;
+    readonly connectedAtMs: number;
+    readonly lastPacketAtMs: number;
+    readonly messagesIn: number;
+    readonly messagesOut: number;
+    readonly bytesIn: number;
+    readonly bytesOut: number;
+  };
+}
+
+export interface ClientDetail extends ClientSummary {
+  readonly filters: readonly {
+    readonly filter: string;
+    readonly qos: 0 | 1 | 2;
+    readonly noLocal: boolean;
+    readonly retainAsPublished: boolean;
+    readonly identifier?: number;
+  }[];
+}
+
+export interface KickOptions {
+  /** Told to the client (MQTT 5.0), behind reason code 0x98. */
+  readonly reason: string;
+  /** Ends the session too: subscriptions and waiting messages are gone. Default false. */
+  readonly endSession?: boolean;
+}
+
+export interface KickResult {
+  readonly disconnected: boolean;
+  readonly sessionEnded: boolean;
+}
+
 export interface QueryResult {
   columns: { name: string; type: string }[];
   rows: unknown[][];
@@ -94,6 +187,12 @@ export interface Control {
   submit(events: SubmittedEvent[], idempotencyKey?: string): Promise<{ stored: number; repeated: boolean }>;
   status(): Promise<NodeStatus>;
   query(sql: string, options: { rowsMax?: number; timeoutMs?: number }): Promise<QueryResult>;
+  /** MQTT clients by id; fewer than `query.limit` when there are no more. */
+  clients(query: ClientQuery): Promise<ClientSummary[]>;
+  /** @throws HR_NOT_FOUND */
+  client(clientId: string): Promise<ClientDetail>;
+  /** Ends a client's connection. @throws HR_NOT_FOUND when it has neither a connection nor a session that was to end */
+  kickClient(clientId: string, options: KickOptions): Promise<KickResult>;
   /** Prometheus text. */
   metrics(): Promise<string>;
   /** Puts a dead-lettered event back into its stream, marked as out of order. `place` names it where several writers write dead letters. */

@@ -4,7 +4,16 @@
 
 export { type BackupInfo, backupDataFolder, restoreDataFolder } from "./backup.ts";
 export { startNode } from "./compose.ts";
-export type { Control, NodeStatus, QueryResult, SubmittedEvent, TaskStatus } from "./control.ts";
+export type {
+  ClientDetail,
+  ClientSummary,
+  Control,
+  KickResult,
+  NodeStatus,
+  QueryResult,
+  SubmittedEvent,
+  TaskStatus,
+} from "./control.ts";
 export { type Diagnosis, examine } from "./doctor.ts";
 export type { ListenerOptions, Transport } from "./gateway/index.ts";
 export type { AlertNotice, HeadraceNode, StartOptions } from "./node.ts";

@@ -1,5 +1,5 @@
 /** The node's figures as Prometheus text (exposition format 0.0.4). */
-import type { NodeStatus } from "./control.ts";
+import type { ListenerStatus, NodeStatus } from "./control.ts";
 
 type Sample = readonly [labels: Readonly<Record<string, string>>, value: number];
 
@@ -16,12 +16,72 @@ const family = (name: string, type: "counter" | "gauge", help: string, samples: 
   return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("\n")}\n`;
 };
 
+const directions = ["in", "out"] as const;
+
+/** Figures of listeners: never by client, of which there may be any number. */
+const listenerFamilies = (listeners: readonly ListenerStatus[]): string[] => {
+  const each = (pick: (listener: ListenerStatus) => number): Sample[] =>
+    listeners.map((one) => [{ listener: one.name }, pick(one)]);
+  const byReason = (pick: (listener: ListenerStatus) => Readonly<Record<string, number>>): Sample[] =>
+    listeners.flatMap((one) =>
+      Object.entries(pick(one)).map(([reason, count]): Sample => [{ listener: one.name, reason }, count]),
+    );
+  return [
+    family(
+      "headrace_listener_connections",
+      "gauge",
+      "Connections of the listener that are open.",
+      each(({ connections }) => connections),
+    ),
+    family(
+      "headrace_listener_accepted_total",
+      "counter",
+      "Connections that the listener accepted.",
+      each(({ accepted }) => accepted),
+    ),
+    family(
+      "headrace_listener_refused_total",
+      "counter",
+      "Connections that ended before they had a session.",
+      byReason(({ refused }) => refused),
+    ),
+    family(
+      "headrace_listener_messages_total",
+      "counter",
+      "PUBLISH packets from clients (in) and to clients (out).",
+      listeners.flatMap(({ name, messagesIn, messagesOut }) =>
+        directions.flatMap((direction) =>
+          (direction === "in" ? messagesIn : messagesOut).map(
+            (count, qos): Sample => [{ listener: name, direction, qos: String(qos) }, count],
+          ),
+        ),
+      ),
+    ),
+    family(
+      "headrace_listener_bytes_total",
+      "counter",
+      "Bytes from clients (in) and to clients (out).",
+      listeners.flatMap(({ name, bytesIn, bytesOut }): Sample[] => [
+        [{ listener: name, direction: "in" }, bytesIn],
+        [{ listener: name, direction: "out" }, bytesOut],
+      ]),
+    ),
+    family(
+      "headrace_listener_publish_refused_total",
+      "counter",
+      "Messages of clients that were refused.",
+      byReason(({ publishRefused }) => publishRefused),
+    ),
+  ];
+};
+
 export const metricsText = (status: NodeStatus): string => {
   const one = (value: number): Sample[] => [[{}, value]];
   const perTask = (pick: (task: NodeStatus["tasks"][number]) => number): Sample[] =>
     status.tasks.map((task) => [{ task: task.name, function: task.function, stream: task.stream }, pick(task)]);
   return [
     family("headrace_connections", "gauge", "MQTT connections that are open.", one(status.connections)),
+    ...listenerFamilies(status.listeners),
     family(
       "headrace_events_stored_total",
       "counter",

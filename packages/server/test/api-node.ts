@@ -6,7 +6,7 @@ import { MessageChannel } from "node:worker_threads";
 import { EventBlockBuilder, InternedString } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
 import { type Api, type ApiLimits, startApi } from "../src/api/index.ts";
-import type { Control, NodeStatus, SubmittedEvent } from "../src/control.ts";
+import type { ClientSummary, Control, NodeStatus, SubmittedEvent } from "../src/control.ts";
 import { checksum, EmbeddedLog, serveLog } from "../src/log/index.ts";
 import { openRpc } from "../src/threads/index.ts";
 
@@ -18,6 +18,8 @@ export interface TestNode extends AsyncDisposable {
   /** What arrived at the node: one entry per call. */
   readonly submitted: { events: SubmittedEvent[]; idempotencyKey: string | undefined }[];
   readonly redriven: unknown[][];
+  /** What was asked about clients. */
+  readonly asked: unknown[][];
   /** Set to make the node refuse what is submitted. */
   refuseWith: HeadraceError | undefined;
   call(path: string, init?: RequestInit & { headers?: Record<string, string> }): Promise<Response>;
@@ -31,6 +33,18 @@ export interface TestNode extends AsyncDisposable {
 
 const status = { version: "0.1.0", application: "factory", streams: [], tasks: [], stored: 3 } as unknown as NodeStatus;
 
+const clientNamed = (clientId: string): ClientSummary => ({
+  clientId,
+  state: "absent",
+  session: "lasting",
+  sessionExpirySeconds: 60,
+  subscriptions: 0,
+  inFlight: 0,
+  queued: 0,
+  queuedBytes: 0,
+  unacknowledged: 0,
+});
+
 export async function startTestNode(limits: Partial<ApiLimits> = {}, port = 0): Promise<TestNode> {
   const folder = mkdtempSync(join(tmpdir(), "headrace-api-"));
   const log = await EmbeddedLog.open({ folder, segmentBytes: 1024 * 1024, onFatal: () => {} });
@@ -38,6 +52,7 @@ export async function startTestNode(limits: Partial<ApiLimits> = {}, port = 0): 
   const logs = new MessageChannel();
   const submitted: TestNode["submitted"] = [];
   const redriven: unknown[][] = [];
+  const asked: unknown[][] = [];
   const control: Control = {
     submit: async (events, idempotencyKey) => {
       if (node.refuseWith) throw node.refuseWith;
@@ -51,6 +66,18 @@ export async function startTestNode(limits: Partial<ApiLimits> = {}, port = 0): 
       if (sql.includes("boom")) throw new Error("secret detail");
       const row = [2n ** 60n, 7n, new Date(0), Number.NaN, new Uint8Array([1])];
       return { columns: [{ name: "n", type: "BIGINT" }], rows: [row], truncated: false, elapsedMs: 1 };
+    },
+    clients: async (query) => {
+      asked.push(["clients", query]);
+      return ["a", "b", "c"].slice(0, query.limit).map(clientNamed);
+    },
+    client: async (clientId) => {
+      asked.push(["client", clientId]);
+      return { ...clientNamed(clientId), filters: [] };
+    },
+    kickClient: async (...args) => {
+      asked.push(["kick", ...args]);
+      return { disconnected: true, sessionEnded: false };
     },
     redrive: async (...args: unknown[]) => {
       redriven.push(args);
@@ -92,6 +119,7 @@ export async function startTestNode(limits: Partial<ApiLimits> = {}, port = 0): 
     log,
     submitted,
     redriven,
+    asked,
     refuseWith: undefined,
     call: (path, init = {}) =>
       fetch(`${api.url}${path}`, { ...init, headers: { authorization: `Bearer ${token}`, ...init.headers } }),

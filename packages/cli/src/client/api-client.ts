@@ -45,6 +45,10 @@ export class ApiClient {
     return (await (await this.fetch(path)).json()) as T;
   }
 
+  async delete<T>(path: string): Promise<T> {
+    return (await (await this.fetch(path, { method: "DELETE" })).json()) as T;
+  }
+
   async post<T>(path: string, body?: string | Uint8Array<ArrayBuffer>, contentType = "application/json"): Promise<T> {
     const init = body === undefined ? {} : { body, headers: { "content-type": contentType } };
     return (await (await this.fetch(path, { method: "POST", ...init })).json()) as T;

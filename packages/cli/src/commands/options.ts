@@ -20,6 +20,15 @@ export const wholeNumber =
     return value;
   };
 
+/** One of a few words. */
+export const oneOf =
+  <Word extends string>(...words: readonly Word[]) =>
+  (text: string): Word => {
+    const word = words.find((one) => one === text);
+    if (word === undefined) throw new InvalidArgumentError(`One of: ${words.join(", ")}.`);
+    return word;
+  };
+
 /** A number above 0. */
 export const positiveNumber = (text: string): number => {
   const value = Number(text);

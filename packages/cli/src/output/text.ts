@@ -6,6 +6,10 @@ const controls = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2
 /** The text with each control character replaced by a visible sign. */
 export const safe = (text: string): string => text.replace(controls, "\ufffd");
 
+/** The text with each control character as JSON writes it: for names that somebody has to type again. */
+export const escaped = (text: string): string =>
+  text.replace(controls, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 /** A value as one line of text. */
 export const oneLine = (value: unknown): string =>
   safe(typeof value === "string" ? value : value === null || value === undefined ? "" : JSON.stringify(value));

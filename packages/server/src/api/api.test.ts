@@ -284,6 +284,37 @@ describe("the other routes", () => {
     expect(await codeOf(await node.call("/v1/dead-letters/x"))).toEqual([400, "HR_BAD_REQUEST"]);
   });
 
+  test("clients come in pages; each is shown and disconnected by its id, whatever that is", async () => {
+    node.asked.length = 0;
+    const page = async (query: string) =>
+      (await (await node.call(`/v1/clients${query}`)).json()) as { clients: { clientId: string }[]; next?: string };
+    expect(await page("?limit=2&contains=x&state=absent")).toMatchObject({
+      clients: [{ clientId: "a" }, { clientId: "b" }],
+      next: "b",
+    });
+    expect(await page("?after=b")).not.toHaveProperty("next");
+    expect(node.asked).toEqual([
+      ["clients", { limit: 3, contains: "x", state: "absent" }],
+      ["clients", { limit: 101, after: "b" }],
+    ]);
+    expect(await codeOf(await node.call("/v1/clients?limit=1001"))).toEqual([400, "HR_BAD_REQUEST"]);
+    expect(await codeOf(await node.call("/v1/clients?state=away"))).toEqual([400, "HR_BAD_REQUEST"]);
+
+    node.asked.length = 0;
+    const hostile = ["a/b?c#d", "\u001b[2J", "%2F", "\u{1F600}".repeat(128)];
+    for (const id of hostile) {
+      expect(await (await node.call(`/v1/clients/${encodeURIComponent(id)}`)).json()).toMatchObject({ clientId: id });
+    }
+    await node.call("/v1/clients/-?id=..", { method: "DELETE" });
+    const answer = await node.call("/v1/clients/a?reason=old%20firmware&session=true", { method: "DELETE" });
+    expect(await answer.json()).toEqual({ disconnected: true, sessionEnded: false });
+    expect(node.asked).toEqual([
+      ...hostile.map((id) => ["client", id]),
+      ["kick", "..", { reason: "ended by an operator", endSession: false }],
+      ["kick", "a", { reason: "old firmware", endSession: true }],
+    ]);
+  });
+
   test("the OpenAPI document names every route with its answers", async () => {
     const document = (await (await node.call("/openapi.json")).json()) as {
       openapi: string;
@@ -292,6 +323,8 @@ describe("the other routes", () => {
     expect(document.openapi).toBe("3.1.0");
     expect(Object.keys(document.paths).sort()).toEqual([
       "/metrics",
+      "/v1/clients",
+      "/v1/clients/{id}",
       "/v1/dead-letters",
       "/v1/dead-letters/{id}",
       "/v1/dead-letters/{id}/redrive",

@@ -3,6 +3,7 @@ import swagger from "@fastify/swagger";
 import { HeadraceError } from "@headrace/sdk";
 import fastify, { type FastifyInstance } from "fastify";
 import type { Rpc } from "../threads/index.ts";
+import { addClientRoutes } from "./clients.ts";
 import { addDeadLetterRoutes } from "./dead-letters.ts";
 import { addEventRoutes } from "./events.ts";
 import { makeGuard } from "./guard.ts";
@@ -33,6 +34,8 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     requestTimeout: limits.requestTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
     forceCloseConnections: "idle",
+    // An MQTT client id of 256 units, each percent-encoded.
+    routerOptions: { maxParamLength: 4_096 },
     // Ajv's own defaults would drop unknown fields in silence.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: true } },
     http: {
@@ -76,5 +79,6 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   addTailRoute(server, reader, limits, stopping);
   addOperationRoutes(server, control);
   addDeadLetterRoutes(server, control, reader);
+  addClientRoutes(server, control);
   return server;
 }

@@ -1,5 +1,6 @@
 /** What every gateway thread has: intake, fan-out, sessions. */
 import { type OutboxBudget, reasonCodes } from "@headrace/mqtt";
+import type { ListenerTraffic } from "../control.ts";
 import { Clients } from "./clients.ts";
 import { Connection } from "./connection.ts";
 import { FanOut, receivePolicy } from "./fan-out.ts";
@@ -8,6 +9,7 @@ import type { Ingest } from "./ingest.ts";
 import { Intake } from "./intake.ts";
 import { KeepAlive } from "./keep-alive.ts";
 import type { GatewayLimits } from "./limits.ts";
+import { ListenerFigures } from "./listener-figures.ts";
 import type { Mechanisms } from "./mechanism.ts";
 import type { Authenticate, Authorize } from "./policy.ts";
 import { Retained, type RetainedLog } from "./retained.ts";
@@ -73,23 +75,29 @@ const deviceOfCommandFilter = (filter: string, asking: string): string | undefin
   return device === "+" ? asking : device;
 };
 
+/** A listener with what it has seen. */
+export interface MqttListener extends Listener {
+  status(): ListenerTraffic;
+}
+
 /** Takes connections in this thread; opens all listeners or none. @throws HR_PORT_IN_USE */
 export const acceptConnections = async (
   shared: Shared,
   listeners: readonly ListenerOptions[],
   { reusePort = false }: { readonly reusePort?: boolean } = {},
-): Promise<readonly Listener[]> => {
+): Promise<readonly MqttListener[]> => {
   const budget = connectionBudget(shared.limits.connectionsMax);
-  const opened: Listener[] = [];
+  const opened: MqttListener[] = [];
   try {
     for (const options of listeners) {
-      opened.push(
-        await openListener(options, {
-          budget,
-          reusePort,
-          accept: (wire, peer) => void new Connection(wire, shared, peer),
-        }),
-      );
+      const figures = new ListenerFigures(options.transport);
+      const listener = await openListener(options, {
+        budget,
+        reusePort,
+        accept: (wire, peer) => void new Connection(wire, shared, peer, figures),
+      });
+      figures.port = listener.port;
+      opened.push(Object.assign(listener, { status: () => figures.status(listener.counts.turnedAway) }));
     }
     return opened;
   } catch (error) {

@@ -1,10 +1,14 @@
 /** Client ids in use: a second connection under the same id ends the first (MQTT 5.0 §3.1.4). */
 import { randomUUID } from "node:crypto";
 import { reasonCodes } from "@headrace/mqtt";
+import type { Listed } from "./listed.ts";
 import type { Receiver } from "./receiver.ts";
 
-/** A connected session. */
+/** A connection that has been let in. */
 export interface Client extends Receiver {
+  /** False while its session is read and while it closes. */
+  readonly isConnected: boolean;
+  view(): Listed;
   end(reasonCode: number, reason: string): void;
 }
 
@@ -21,6 +25,16 @@ export class Clients {
 
   get(clientId: string): Client | undefined {
     return this.#byId.get(clientId);
+  }
+
+  /** Those whose session is there. */
+  *connected(): Generator<Client> {
+    for (const client of this.#byId.values()) if (client.isConnected) yield client;
+  }
+
+  connectedAs(clientId: string): Client | undefined {
+    const client = this.#byId.get(clientId);
+    return client?.isConnected ? client : undefined;
   }
 
   newId(): string {

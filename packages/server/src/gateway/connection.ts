@@ -16,16 +16,20 @@ import {
 import type { HeadraceError } from "@headrace/sdk";
 import { AckBuffer } from "./ack-buffer.ts";
 import { Admission, type Admitted } from "./admission.ts";
+import type { Client } from "./clients.ts";
+import { ConnectionRecord } from "./connection-record.ts";
 import type { DurableSession, SessionConnection } from "./durable-session.ts";
 import type { FanOutMessage, Held } from "./fan-out-message.ts";
-import { countReason } from "./figures.ts";
 import type { GroupMember, Publisher } from "./ingest.ts";
+import { refusalReason } from "./intake.ts";
 import { leaveSession } from "./leave-session.ts";
+import type { Listed } from "./listed.ts";
+import type { ListenerFigures } from "./listener-figures.ts";
 import { openSession } from "./open-session.ts";
 import { OutgoingMessages } from "./outgoing.ts";
 import { Patience } from "./patience.ts";
 import { Reading } from "./reading.ts";
-import type { Delivery, Receiver } from "./receiver.ts";
+import type { Delivery } from "./receiver.ts";
 import { refuseGroup } from "./refuse-group.ts";
 import type { Route } from "./routes.ts";
 import { SequenceReader } from "./sequence-reader.ts";
@@ -33,15 +37,16 @@ import { sessionLimits } from "./sessions.ts";
 import type { Shared } from "./shared.ts";
 import { SocketWriter } from "./socket-writer.ts";
 import { Key } from "./stream-state.ts";
-import { subscribe } from "./subscribe.ts";
+import { subscribe, unsubscribe } from "./subscribe.ts";
 import type { Peer, Wire } from "./transports/transport.ts";
 import { allowed, Verdicts } from "./verdicts.ts";
 
 /** Answers to one client that wait for their group; then it is not read. */
 const answersBytesMax = 64 * 1024;
 
-export class Connection implements GroupMember, SessionConnection {
+export class Connection implements GroupMember, SessionConnection, Client {
   readonly #shared: Shared;
+  readonly #record: ConnectionRecord;
   readonly #socket: Wire;
   readonly #scanner: PacketScanner;
   readonly #session: ServerSession<Held>;
@@ -70,9 +75,10 @@ export class Connection implements GroupMember, SessionConnection {
   identity: string | undefined;
   clientId = "";
 
-  constructor(socket: Wire, shared: Shared, peer: Peer) {
+  constructor(socket: Wire, shared: Shared, peer: Peer, figures: ListenerFigures) {
     this.#socket = socket;
     this.#shared = shared;
+    this.#record = new ConnectionRecord(shared, socket, peer, figures);
     const { limits } = shared;
     this.#scanner = new PacketScanner({ from: "client", maximumPacketSize: limits.packetBytesMax });
     this.#session = new ServerSession<Held>({
@@ -91,8 +97,8 @@ export class Connection implements GroupMember, SessionConnection {
     this.#memo = new TopicMemo(shared.router.mqtt);
     this.#writer = new SocketWriter(socket, shared.outgoing, (writer) => shared.fanOut.flushLater(writer));
     this.#verdicts = new Verdicts((topic) => shared.authorize("publish", this.identity, this.clientId, topic));
-    const [session, writer] = [this.#session, this.#writer];
-    this.#outgoing = new OutgoingMessages({ shared, session, socket, writer, receiver: this });
+    const [session, writer, traffic] = [this.#session, this.#writer, this.#record.messages];
+    this.#outgoing = new OutgoingMessages({ shared, session, socket, writer, receiver: this, traffic });
     this.#admission = new Admission({
       shared,
       session,
@@ -132,6 +138,15 @@ export class Connection implements GroupMember, SessionConnection {
 
   get deviceId(): string {
     return this.identity ?? this.clientId;
+  }
+
+  get isConnected(): boolean {
+    return this.#connected && !this.#closing;
+  }
+  view(): Listed {
+    const { clientId, identity } = this;
+    const { lastMs } = this.#patience;
+    return this.#record.view({ clientId, identity, session: this.#session, durable: this.#durable, lastMs });
   }
 
   // ---- from the client
@@ -181,6 +196,7 @@ export class Connection implements GroupMember, SessionConnection {
 
   #onPublish(view: PublishView): void {
     const session = this.#session;
+    this.#record.messages.cameIn(view.qos);
     const { propertiesStart, propertiesEnd } = view;
     const isNumbered =
       propertiesEnd > propertiesStart && this.#sequence.read(view.buffer, propertiesStart, propertiesEnd);
@@ -243,12 +259,7 @@ export class Connection implements GroupMember, SessionConnection {
       isNumbered ? this.#sequence.sequence : -1,
     );
     this.#openBytes += ingest.waitingBytes - bytesBefore;
-    if (answer >= 0x80)
-      this.#refuse(
-        view,
-        answer,
-        answer === reasonCodes.quotaExceeded ? "a quota is used up" : "hr-epoch and hr-seq are whole numbers",
-      );
+    if (answer >= 0x80) this.#refuse(view, answer, refusalReason(answer));
     else if (qos === 1) {
       this.#acks.add(view.packetId);
       this.#joinGroup();
@@ -262,8 +273,7 @@ export class Connection implements GroupMember, SessionConnection {
 
   /** A message that is not stored: PUBACK with the reason in its place, or for 3.1.1 the end of the connection. */
   #refuse(view: PublishView, reasonCode: number, reason: string): void {
-    this.#shared.counters.refused += 1;
-    countReason(this.#shared.counters.reasons, reasonCode);
+    this.#record.publishRefused(reasonCode);
     if (view.qos === 0) return;
     const actions = this.#session.refusePublish(view.packetId, reasonCode, reason, view.qos);
     if (this.#session.state === "ended") {
@@ -308,7 +318,7 @@ export class Connection implements GroupMember, SessionConnection {
 
   /** Nothing of the group was stored. The session ends: what a device sends next must not overtake what it has to repeat. */
   #refuseAll(error: HeadraceError): void {
-    this.#shared.counters.refused += this.#acks.sealedCount;
+    this.#record.groupRefused(this.#acks.sealedCount);
     if (this.#session.state === "ended") return;
     refuseGroup(this.#acks, this.#session, this.#writer);
     this.#run(this.#session.disconnect(reasonCodes.quotaExceeded, error.message));
@@ -332,6 +342,7 @@ export class Connection implements GroupMember, SessionConnection {
           break;
         case "connected":
           this.#connected = true;
+          this.#record.connected();
           this.#outgoing.connected();
           this.#patience.connected();
           break;
@@ -339,10 +350,7 @@ export class Connection implements GroupMember, SessionConnection {
           subscribe(this.#shared, this.#session, action, this, this.#durable);
           break;
         case "unsubscribe":
-          for (const { filter } of action.subscriptions) {
-            this.#shared.fanOut.subscribers.remove(this.#receiver, filter);
-            this.#durable?.unsubscribed(filter);
-          }
+          unsubscribe(this.#shared, action.subscriptions, this, this.#durable);
           break;
         case "acknowledged":
         case "received":
@@ -354,20 +362,13 @@ export class Connection implements GroupMember, SessionConnection {
           this.#admission.step(action.method, action.data, action.isAgain);
           break;
         case "close":
-          if (action.reasonCode >= 0x80 && !action.isFromClient) {
-            countReason(this.#shared.counters.reasons, action.reasonCode);
-          }
+          this.#record.ends(action);
           this.#close();
           break;
         default:
           action satisfies never;
       }
     }
-  }
-
-  /** Who receives what this client has subscribed to. */
-  get #receiver(): Receiver {
-    return this.#durable ?? this;
   }
 
   #changed(change: SessionChange): void {
@@ -384,10 +385,6 @@ export class Connection implements GroupMember, SessionConnection {
     this.clientId = connect.clientId;
     this.#publisher = { client: new InternedString(this.clientId), device: new Key(this.deviceId) };
     this.#shared.clients.claim(this);
-    return this.#open(connect, answer.data);
-  }
-
-  #open(connect: ConnectRequest, authenticationData: Uint8Array | undefined): Promise<void> | undefined {
     return openSession(
       this.#shared,
       connect,
@@ -398,7 +395,7 @@ export class Connection implements GroupMember, SessionConnection {
         return this.#session;
       },
       (actions) => this.#run(actions),
-      authenticationData,
+      answer.data,
     );
   }
 
@@ -432,6 +429,7 @@ export class Connection implements GroupMember, SessionConnection {
     this.#patience.end();
     this.#writer.close();
     clients.release(this);
+    this.#record.gone();
     if (this.#publishes) this.#shared.ingest.senders -= 1;
     const { will } = this.#session.end();
     if (!this.#connected) return;

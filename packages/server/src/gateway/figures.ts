@@ -34,7 +34,7 @@ export const noFigures: GatewayFigures = {
 };
 
 /** Words for ends that no reason code is sent with. */
-export type WordlessEnd = "connect-deadline" | "answers-untaken";
+export type WordlessEnd = "connect-deadline" | "answers-untaken" | "unfinished";
 
 export const countReason = (reasons: Reasons, reason: number | WordlessEnd): void => {
   const name = typeof reason === "string" ? reason : `0x${reason.toString(16).padStart(2, "0")}`;

@@ -38,6 +38,8 @@ export interface Threads {
   /** In the order of the options. */
   readonly ports: readonly number[];
   figures(): GatewayFigures;
+  /** Asks every thread that runs. */
+  ask(method: string, args: unknown[]): Promise<unknown[]>;
   setStreams(): Promise<void>;
   close(deadlineMs: number): Promise<void>;
 }
@@ -48,6 +50,7 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
   const figures: GatewayFigures[] = Array.from({ length: count }, () => noFigures);
   const workers: Worker[] = [];
   const threads: Rpc[] = [];
+  const running = new Set<Rpc>();
 
   const storeRetained = (messages: readonly RetainedMessage[]): void => {
     if (messages.length === 0) return;
@@ -95,6 +98,7 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
     worker.on("exit", () => {
       const closed = figures[index].listeners.map((counts) => ({ ...counts, connections: 0 }));
       figures[index] = { ...figures[index], listeners: closed };
+      running.delete(threads[index] as Rpc);
       if (!isClosing) sessions.drop(index);
     });
     workers.push(worker);
@@ -117,6 +121,7 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
       ),
     );
   }
+  for (const thread of threads) running.add(thread);
   const sessions = new ThreadSessions(threads, fanOut.subscribers);
 
   const stop = async (): Promise<void> => {
@@ -142,6 +147,11 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
   return {
     ports: listeners.map(({ port }) => port),
     figures: () => sumFigures(figures),
+    // One that ends meanwhile has no clients any more.
+    ask: async (method, args) => {
+      const answers = await Promise.allSettled([...running].map((thread) => thread.call(method, args)));
+      return answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
+    },
     setStreams: async () => {
       for (const [index, thread] of threads.entries())
         await thread.call("setStreams", [await options.streamsOf(index)]);

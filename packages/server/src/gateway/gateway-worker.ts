@@ -1,7 +1,9 @@
 /** A gateway thread: a listener on the shared port; groups go to the log's thread, live messages for other threads' sessions too. */
 import { parentPort } from "node:worker_threads";
+import type { ClientQuery, KickOptions } from "../control.ts";
 import { openRpc } from "../threads/index.ts";
-import { acceptConnections, assemble, drain, figuresOf } from "./assemble.ts";
+import { acceptConnections, assemble, drain, figuresOf, type MqttListener } from "./assemble.ts";
+import { kickClient, listClients, nobody, showClient } from "./client-list.ts";
 import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
 import { type GatewayFigures, noFigures } from "./figures.ts";
 import { Ingest } from "./ingest.ts";
@@ -13,12 +15,11 @@ import type { Shared } from "./shared.ts";
 import { StreamState } from "./stream-state.ts";
 import { ThreadLog } from "./thread-log.ts";
 import type { RetainedMessage, ThreadStart, ThreadStream, WireDelivery } from "./thread-protocol.ts";
-import type { Listener } from "./transports/listener.ts";
 
 if (!parentPort) throw new Error("a gateway thread is started by the node");
 const figuresIntervalMs = 250;
 let shared: Shared | undefined;
-let listeners: readonly Listener[] = [];
+let listeners: readonly MqttListener[] = [];
 const pool = new BuilderPool();
 const writers = new Map<number, PartitionWriter>();
 
@@ -81,6 +82,10 @@ const rpc = openRpc(
   {
     start,
     setStreams,
+    traffic: () => listeners.map((listener) => listener.status()),
+    clients: (query: ClientQuery) => (shared ? listClients(shared, query) : []),
+    client: (clientId: string) => shared && showClient(shared, clientId),
+    kick: (clientId: string, options: KickOptions) => (shared ? kickClient(shared, clientId, options) : nobody),
     close: async (deadlineMs: number): Promise<GatewayFigures> => {
       if (shared) await drain(shared, listeners, deadlineMs);
       return figuresNow();

@@ -1,16 +1,26 @@
 /** The gateway as the rest of the node sees it: one thread together with the log, or several beside it. */
 import type { PublishProperties } from "@headrace/mqtt";
 import { HeadraceError, type StreamDefinition } from "@headrace/sdk";
-import type { SubmittedEvent } from "../control.ts";
+import type {
+  ClientDetail,
+  ClientQuery,
+  ClientSummary,
+  KickOptions,
+  KickResult,
+  ListenerTraffic,
+  SubmittedEvent,
+} from "../control.ts";
 import type { EmbeddedLog } from "../log/index.ts";
 import { acceptConnections, assemble, drain, figuresOf } from "./assemble.ts";
 import { blocksOf } from "./blocks.ts";
+import { kickClient, listClients, mergePages, showClient } from "./client-list.ts";
 import { DeviceDelivery } from "./device-delivery.ts";
 import type { GatewayFigures } from "./figures.ts";
 import { startThreads, type Threads } from "./gateway-threads.ts";
 import { Idempotency } from "./idempotency.ts";
 import { Ingest } from "./ingest.ts";
 import { defaultLimits, type GatewayLimits } from "./limits.ts";
+import { sumTraffic } from "./listener-figures.ts";
 import type { Mechanisms } from "./mechanism.ts";
 import { BuilderPool, PartitionWriter } from "./partition-writer.ts";
 import { type Authenticate, type Authorize, anonymous, openPolicy } from "./policy.ts";
@@ -72,6 +82,14 @@ export interface Gateway {
   /** New streams from now on; what is on its way finishes under the old ones. */
   setStreams(streams: readonly StreamDefinition[]): Promise<void>;
   stats(): GatewayStats;
+  /** What the listeners have seen, one entry each. */
+  traffic(): Promise<ListenerTraffic[]>;
+  /** MQTT clients in the order of their ids, behind `query.after`; fewer than `query.limit` when there are no more. */
+  clients(query: ClientQuery): Promise<ClientSummary[]>;
+  /** @throws HR_NOT_FOUND */
+  client(clientId: string): Promise<ClientDetail>;
+  /** Ends a client's connection (0x98), and its session if asked to. @throws HR_NOT_FOUND when there is neither */
+  kickClient(clientId: string, options: KickOptions): Promise<KickResult>;
   /** Stops accepting, stores and acknowledges what was accepted, tells the clients (0x8B), closes. */
   close(options?: { deadlineMs?: number }): Promise<void>;
 }
@@ -190,6 +208,25 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
       const counted = listeners.map((listener, index) => ({ ...listener, ...noCounts, ...figures.listeners[index] }));
       return { ...figures, listeners: counted, connections, stored, repeated: repeated + ingest.repeated, byStream };
     },
+    traffic: async () => sumTraffic(((await front.ask("traffic", [])) as ListenerTraffic[][]).flat()),
+    clients: async (query) => {
+      const pages = (await front.ask("clients", [query])) as ClientSummary[][];
+      return mergePages([listClients(shared, query), ...pages], query.limit);
+    },
+    client: async (clientId) => {
+      const found = [showClient(shared, clientId), ...((await front.ask("client", [clientId])) as Found[])];
+      const client = found.find((one) => one?.state === "connected") ?? found.find((one) => one !== undefined);
+      if (client === undefined) throw noClient(clientId);
+      return client;
+    },
+    kickClient: async (clientId, options) => {
+      const results = (await front.ask("kick", [clientId, options])) as KickResult[];
+      results.push(kickClient(shared, clientId, options));
+      const disconnected = results.some((result) => result.disconnected);
+      const sessionEnded = results.some((result) => result.sessionEnded);
+      if (!disconnected && !sessionEnded) throw noClient(clientId);
+      return { disconnected, sessionEnded };
+    },
     close: ({ deadlineMs = 5_000 } = {}) => {
       closing ??= shutDown(deadlineMs);
       return closing;
@@ -197,8 +234,13 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
   };
 };
 
+type Found = ClientDetail | undefined;
+
+const noClient = (clientId: string): HeadraceError =>
+  new HeadraceError("HR_NOT_FOUND", `no client ${JSON.stringify(clientId)}`, { data: { clientId } });
+
 /** Where connections arrive. */
-type Front = Pick<Threads, "ports" | "figures" | "setStreams" | "close">;
+type Front = Pick<Threads, "ports" | "figures" | "ask" | "setStreams" | "close">;
 
 const noCounts: ListenerCounts = { connections: 0, turnedAway: 0 };
 
@@ -207,6 +249,7 @@ const startOwn = async (shared: Shared, options: GatewayOptions): Promise<Front>
   return {
     ports: listeners.map(({ port }) => port),
     figures: () => figuresOf(shared, listeners),
+    ask: async (method) => (method === "traffic" ? [listeners.map((listener) => listener.status())] : []),
     setStreams: () => Promise.resolve(),
     close: (deadlineMs) => drain(shared, listeners, deadlineMs),
   };

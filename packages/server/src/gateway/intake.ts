@@ -116,6 +116,10 @@ export class Intake {
   }
 }
 
+/** What is said to a client whose message was refused with this code. */
+export const refusalReason = (reasonCode: number): string =>
+  reasonCode === reasonCodes.quotaExceeded ? "a quota is used up" : "hr-epoch and hr-seq are whole numbers";
+
 const headerKey = (envelope: Envelope | undefined, name: string): Key | undefined => {
   const value = envelope?.userProperties?.find(([header]) => header === name)?.[1];
   return value === undefined ? undefined : new Key(value);

@@ -6,6 +6,7 @@ import type { Shared } from "./shared.ts";
 import type { SocketWriter } from "./socket-writer.ts";
 import { lowerQos } from "./stored.ts";
 import { TopicAliases } from "./topic-aliases.ts";
+import type { Traffic } from "./traffic.ts";
 import type { Wire } from "./transports/transport.ts";
 
 export class OutgoingMessages {
@@ -14,6 +15,7 @@ export class OutgoingMessages {
   readonly #socket: Wire;
   readonly #writer: SocketWriter;
   readonly #receiver: Receiver;
+  readonly #traffic: Traffic;
   #aliases: TopicAliases | undefined;
 
   constructor(parts: {
@@ -22,12 +24,14 @@ export class OutgoingMessages {
     socket: Wire;
     writer: SocketWriter;
     receiver: Receiver;
+    traffic: Traffic;
   }) {
     this.#shared = parts.shared;
     this.#session = parts.session;
     this.#socket = parts.socket;
     this.#writer = parts.writer;
     this.#receiver = parts.receiver;
+    this.#traffic = parts.traffic;
   }
 
   connected(): void {
@@ -86,6 +90,7 @@ export class OutgoingMessages {
   }
 
   #write(variant: Variant, packetId: number, duplicate: boolean): void {
+    this.#traffic.wentOut(variant.qos);
     const version = this.#session.version === 4 ? 4 : 5;
     const alias = this.#aliases?.of(variant.message.topic) ?? 0;
     const template = alias === 0 ? variant.template(version) : variant.template(version, alias > 0 ? 1 : 2);

@@ -61,6 +61,11 @@ export class Patience implements Watched {
     destroy();
   }
 
+  /** When the client was last heard. */
+  get lastMs(): number {
+    return this.#lastMs;
+  }
+
   /** Bytes came. */
   heard(): void {
     this.#lastMs = performance.now();

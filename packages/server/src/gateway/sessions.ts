@@ -75,6 +75,9 @@ export class Sessions implements SessionStore {
   get size(): number {
     return this.#byId.size;
   }
+  get(clientId: string): DurableSession | undefined {
+    return this.#byId.get(clientId);
+  }
   values(): IterableIterator<DurableSession> {
     return this.#byId.values();
   }

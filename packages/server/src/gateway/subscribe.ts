@@ -1,5 +1,5 @@
-/** Answers a SUBSCRIBE: the policy, the subscriptions, and the retained messages that are due (MQTT 5.0 §3.8.4). */
-import { reasonCodes, type ServerSession, type SubscribeAction } from "@headrace/mqtt";
+/** SUBSCRIBE and UNSUBSCRIBE: the policy, the subscriptions, and the retained messages that are due (MQTT 5.0 §3.8.4). */
+import { reasonCodes, type ServerSession, type SubscribeAction, type Subscription } from "@headrace/mqtt";
 import type { DurableSession, SessionConnection } from "./durable-session.ts";
 import type { Held } from "./fan-out-message.ts";
 import { countReason } from "./figures.ts";
@@ -35,4 +35,16 @@ export const subscribe = (
     }
   }
   for (const { subscription } of granted) subscribed(subscription.filter, receiver);
+};
+
+export const unsubscribe = (
+  { fanOut }: Shared,
+  subscriptions: readonly Subscription[],
+  connection: SessionConnection,
+  durable: DurableSession | undefined,
+): void => {
+  for (const { filter } of subscriptions) {
+    fanOut.subscribers.remove(durable ?? connection, filter);
+    durable?.unsubscribed(filter);
+  }
 };

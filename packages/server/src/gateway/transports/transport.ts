@@ -15,6 +15,8 @@ export interface Wire {
   readonly destroyed: boolean;
   /** Bytes that were written and not taken yet. */
   readonly writableLength: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
   /** Keeps no reference to `bytes` when `writableLength` is 0 afterwards. */
   write(bytes: Uint8Array): boolean;
   /** Says the end to the other side, behind what was written. */

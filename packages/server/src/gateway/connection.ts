@@ -310,7 +310,6 @@ export class Connection implements GroupMember, SessionConnection, Client {
     else this.#writer.write(acks.sealedBytes);
     this.#session.acknowledged(acks.sealedCount);
     acks.drop();
-    this.#writer.flush();
     this.#sealedBytes = 0;
     this.#reading.groupSettled();
     if (this.#closing && acks.isEmpty) this.#finish();

@@ -33,6 +33,7 @@ export class FanOut implements GroupMember {
   constructor(ingest: Ingest, authorize: (receiver: Receiver, topic: string) => string | undefined) {
     this.#ingest = ingest;
     this.#authorize = authorize;
+    ingest.afterTurn = () => this.flush();
   }
 
   /** True when somebody would receive the topic. */
@@ -130,7 +131,7 @@ export class FanOut implements GroupMember {
     return taken;
   }
 
-  /** Writes `writer`'s bytes at the end of this turn, together with all others'. */
+  /** Writes `writer`'s bytes at the end of this turn, together with all others': acknowledgements and messages in one system call. */
   flushLater(writer: Flushable): void {
     this.#dirty.push(writer);
     if (this.#flushAsked) return;

@@ -55,6 +55,8 @@ export class Ingest implements GroupSource, WriterGroup {
   senders = 0;
   /** Called after each group, with nothing open: maintenance that must see a quiet state. */
   afterGroup: ((stored: boolean) => void) | undefined;
+  /** Called when everybody has been told of a durable group: what was written to sockets goes out. */
+  afterTurn: (() => void) | undefined;
   repeated = 0;
   /** The writer that took the last event that {@link accept} let through. */
   lastWriter: PartitionWriter | undefined;
@@ -246,6 +248,10 @@ export class Ingest implements GroupSource, WriterGroup {
     for (const member of members) member.settled(error);
     this.afterGroup?.(stored);
     this.#resume();
+  }
+
+  turnEnded(): void {
+    this.afterTurn?.();
   }
 
   /** What came behind a group that was not stored may not be stored before it: the order of a device would break. */

@@ -35,6 +35,8 @@ export interface GroupSource {
   collect(): readonly Uint8Array[];
   /** Called once per non-empty `collect`, with the error when nothing was stored. */
   settled(error?: HeadraceError): void;
+  /** Called when everybody has been told of a group that is durable, whoever it came from. */
+  turnEnded?(): void;
 }
 
 export interface EmbeddedLogOptions {
@@ -367,6 +369,7 @@ export class EmbeddedLog implements Log {
     for (const source of involved) source.settled();
     for (const append of admitted) append.resolve();
     for (const logId of touched) for (const listener of this.#watchers.get(logId) ?? []) listener();
+    for (const source of this.#sources) source.turnEnded?.();
     this.#markerDue = true;
     this.#markerTimer ??= setInterval(() => this.#markIdle(), idleMarkerMs).unref();
   }

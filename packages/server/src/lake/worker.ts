@@ -1,7 +1,7 @@
 /** The lake's thread. */
 import { type MessagePort, workerData } from "node:worker_threads";
 import { RemoteLog } from "../log/index.ts";
-import { errorToWire, openRpc, yieldToMessagePath } from "../threads/index.ts";
+import { errorToWire, openRpc, poolYieldsToMessagePath, yieldToMessagePath } from "../threads/index.ts";
 import type { LakeStats, LakeStream, TrimmableChannel } from "./options.ts";
 import { LakeStore } from "./store.ts";
 import { LakeWriter } from "./writer.ts";
@@ -28,6 +28,7 @@ const opened = (async () => {
     trimmable: (channels: readonly TrimmableChannel[]) => rpc.emit("trimmable", [channels]),
     fail: (error: unknown) => rpc.emit("failed", [errorToWire(error)]),
   });
+  poolYieldsToMessagePath();
   await writer.start();
   return writer;
 })();

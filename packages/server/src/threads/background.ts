@@ -1,5 +1,5 @@
 /** Threads that may fall behind give way to the message path. */
-import { readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { constants, setPriority } from "node:os";
 
 /**
@@ -12,5 +12,20 @@ export const yieldToMessagePath = (): void => {
     setPriority(thread, constants.priority.PRIORITY_BELOW_NORMAL);
   } catch {
     // Not Linux, or not allowed: the thread runs as all others.
+  }
+};
+
+/**
+ * The same for the threads of libuv's pool, which this process has one of: DuckDB's queries run there. To be called once the pool
+ * works; nothing of the message path may use it.
+ */
+export const poolYieldsToMessagePath = (): void => {
+  try {
+    for (const thread of readdirSync("/proc/self/task")) {
+      if (readFileSync(`/proc/self/task/${thread}/comm`, "utf8").trim() === "libuv-worker")
+        setPriority(Number(thread), constants.priority.PRIORITY_BELOW_NORMAL);
+    }
+  } catch {
+    // As above.
   }
 };

@@ -16,7 +16,6 @@ export {
   type OutboxStep,
   outboxHandlers,
   outboxInput,
-  type PendingCommand,
   pendingCommand,
   type SendCommand,
 } from "./operators/outbox.ts";
@@ -27,6 +26,7 @@ export { Compaction, type SnapshotContent } from "./task/compaction.ts";
 export { timeOf } from "./task/decoder.ts";
 export { describeError } from "./task/failure.ts";
 export { functionHandlers, isAsyncHandler, type LogSink } from "./task/function-handlers.ts";
+export { OwedCommand, readOwed } from "./task/owed-command.ts";
 export * from "./task/plan.ts";
 export { type ChannelPosition, Positions, windowEventsMax } from "./task/positions.ts";
 export * from "./task/spec.ts";

@@ -6,6 +6,7 @@ import { crc32c } from "../src/block/crc32c.ts";
 import { EventBlockBuilder, InternedString } from "../src/block/event-builder.ts";
 import { recordFlag } from "../src/block/event-format.ts";
 import { EventBlockReader } from "../src/block/event-reader.ts";
+import { readOwed } from "../src/task/owed-command.ts";
 import type { TaskHost, TaskSpec } from "../src/task/spec.ts";
 import { Task } from "../src/task/task.ts";
 
@@ -33,7 +34,7 @@ export const sourceStream = (name: string, more: Partial<StreamDefinition> = {})
 
 export interface TestInput {
   readonly key: string;
-  /** A string is sent as it is, anything else as JSON. */
+  /** Text and bytes are sent as they are, anything else as JSON. */
   readonly value: unknown;
   readonly repeated?: boolean;
   readonly arrivalMs?: number;
@@ -47,7 +48,8 @@ export const eventsBlock = (
 ): Uint8Array => {
   const builder = new EventBlockBuilder();
   for (const { key, value, repeated, arrivalMs = 1000, topic = `t/${key}` } of events) {
-    const payload = encoder.encode(typeof value === "string" ? value : JSON.stringify(value));
+    const payload =
+      value instanceof Uint8Array ? value : encoder.encode(typeof value === "string" ? value : JSON.stringify(value));
     const [topicText, keyText] = [new InternedString(topic), new InternedString(key)];
     const flags = 1 | (repeated ? recordFlag.repeated : 0);
     builder.append(topicText, keyText, keyText, flags, arrivalMs, payload, 0, payload.byteLength);
@@ -63,14 +65,14 @@ export interface ReadEvent {
   readonly cause: string | undefined;
 }
 
-/** All events of a log, in the order of their appends. */
+/** All events of a log, effects too, in the order of their appends. */
 export const eventsIn = (log: MemoryLog, logId: number): ReadEvent[] =>
   log.blocksOf(logId).flatMap((block) => {
     const reader = new EventBlockReader(block);
     const events: ReadEvent[] = [];
     while (reader.next()) {
       const { key, topic, client } = reader;
-      const value = JSON.parse(decoder.decode(reader.payload)) as Record<string, unknown>;
+      const value = readOwed(reader.payload) as unknown as Record<string, unknown>;
       events.push({ key, topic, device: client, value, cause: reader.properties().cause });
     }
     return events;

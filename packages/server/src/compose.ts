@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import { rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { MessageChannel } from "node:worker_threads";
-import type { PendingCommand } from "@headrace/engine";
+import type { OwedCommand } from "@headrace/engine";
 import type { PublishProperties } from "@headrace/mqtt";
 import type { StreamDefinition } from "@headrace/sdk";
 import { AlertFeed } from "./alert-feed.ts";
@@ -71,9 +71,8 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
         message: `a torn group at the end of segment ${log.recoveredCut.segment}, byte ${log.recoveredCut.offset}, was cut: a group that was being written when the node stopped`,
       });
 
-    const deliver = (command: PendingCommand): "sent" | "offline" => {
-      const { id, name, args, deadlineMs, device } = command;
-      const payload = Buffer.from(JSON.stringify({ id, name, args, deadline: deadlineMs }));
+    const deliver = (command: OwedCommand): "sent" | "offline" => {
+      const { id, name, payload, deadlineMs, device } = command;
       const properties = (): PublishProperties => ({
         responseTopic: `devices/${device}/commands/${id}/ack`,
         correlationData: Buffer.from(id),

@@ -2,7 +2,7 @@
  * An application on a virtual clock: the same tasks, windows and outbox as on a node, in one thread, over a log in memory. Nothing here
  * waits for a timer of the machine; what runs synchronously has happened when a call returns, what is asynchronous when `settle` does.
  */
-import { type PendingCommand, partitionOf, pendingCommand, planTasks } from "@headrace/engine";
+import { type OwedCommand, partitionOf, pendingCommand, planTasks } from "@headrace/engine";
 import {
   type AlertEvent,
   type AppDefinition,
@@ -54,8 +54,8 @@ export class TestApp {
   readonly #makers: TestTaskMaker[];
   #tasks: TestTask[] = [];
   /** Commands that no acknowledgement or deadline has ended, by id. */
-  #pending = new Map<string, PendingCommand>();
-  #toDeliver: PendingCommand[] = [];
+  #pending = new Map<string, OwedCommand>();
+  #toDeliver: OwedCommand[] = [];
   #answering = new Set<Promise<void>>();
   #pumping = false;
   #nowMs: number;
@@ -224,7 +224,7 @@ export class TestApp {
     }
   }
 
-  #send(command: PendingCommand): void {
+  #send(command: OwedCommand): void {
     // A batch that ran a second time asks for the same command again.
     if (this.#pending.has(command.id)) return;
     this.#pending.set(command.id, command);
@@ -250,7 +250,7 @@ export class TestApp {
     }
   }
 
-  #answer(command: PendingCommand, isNew: boolean): void {
+  #answer(command: OwedCommand, isNew: boolean): void {
     const { id, name, args, device: to, deadlineMs } = command;
     const device = this.device(to);
     const answered = isNew

@@ -44,6 +44,8 @@ export interface TestTaskMaker {
     readonly stream: StreamDefinition;
     readonly log: string;
     readonly reportsRejected: boolean;
+    /** False: the handlers take the payload as it is. Default true. */
+    readonly decode?: boolean;
   }[];
 }
 
@@ -76,7 +78,7 @@ export class TestTask {
           (input, index): TaskInput => ({
             stream: input.stream,
             logIds: [this.#inputIds[index]],
-            decode: true,
+            decode: input.decode ?? true,
             reportsRejected: input.reportsRejected,
           }),
         ),
@@ -162,7 +164,7 @@ export const outboxMaker = (definition: AppDefinition, send: SendCommand, ended:
     asynchronous: false,
     concurrency: 1,
     inputs: [
-      { stream: effects, log: effectsLog, reportsRejected: false },
+      { stream: effects, log: effectsLog, reportsRejected: false, decode: false },
       { stream: acknowledgements, log: streamLog(acknowledgements.name, 0), reportsRejected: true },
     ],
   };

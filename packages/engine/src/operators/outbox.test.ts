@@ -2,25 +2,33 @@
 import { systemStreams } from "@headrace/sdk";
 import { describe, expect, test } from "vitest";
 import { sourceStream, TaskBench } from "../../test/task-host.ts";
-import { outboxHandlers, outboxInput, type PendingCommand, pendingCommand } from "./outbox.ts";
+import { type CommandFields, type OwedCommand, packCommand } from "../task/owed-command.ts";
+import { outboxHandlers, outboxInput, pendingCommand } from "./outbox.ts";
 
-const start = () => {
-  const sent: PendingCommand[] = [];
+/** How the function wrote what it owes: packed, or as version 0.1 did. */
+const start = (form: "packed" | "json" = "packed") => {
+  const sent: OwedCommand[] = [];
   const ended: string[] = [];
+  const legacy = { timers: false };
+  const handlers = outboxHandlers(
+    (command) => sent.push(command),
+    (id) => ended.push(id),
+  );
   const t = new TaskBench(
     [systemStreams.alerts, systemStreams.commands, systemStreams.rejected, systemStreams.deadLetters],
     (effects, acknowledgements) => ({
-      ...outboxHandlers(
-        (command) => sent.push(command),
-        (id) => ended.push(id),
-      ),
+      ...handlers,
+      // Read when a task is made: version 0.1 journalled each timer.
+      get timerOf() {
+        return legacy.timers ? undefined : handlers.timerOf;
+      },
       partition: 0,
       partitions: 1,
       inputs: [
         {
           stream: sourceStream("effects", { kind: "derived", sources: [] }),
           logIds: [effects],
-          decode: true,
+          decode: false,
           reportsRejected: false,
         },
         {
@@ -38,10 +46,11 @@ const start = () => {
   );
   let count = 0;
   const owe = (effect: object, { key = "p1", device = "p1", id = `f:0:1:0:${count++}:0` } = {}): string => {
-    t.task.deliver(
-      outboxInput.effects,
-      t.store(t.inputId, [{ key: device, value: { id, key, function: "guard", effect } }]),
-    );
+    const isPacked = form === "packed" && (effect as { kind: string }).kind === "command";
+    const value = isPacked
+      ? packCommand({ ...(effect as CommandFields), id, key }, "guard")
+      : { id, key, function: "guard", effect };
+    t.task.deliver(outboxInput.effects, t.store(t.inputId, [{ key: device, value }]));
     return id;
   };
   const acknowledge = (id: string, value: unknown, device = "p1"): void => {
@@ -55,7 +64,7 @@ const start = () => {
     return t.output(stream).map(({ value }) => value);
   };
   const statuses = (stream: string): unknown[] => lives(stream).map(({ status }) => status);
-  return { t, sent, ended, owe, acknowledge, command, lives, statuses };
+  return { t, sent, ended, owe, acknowledge, command, lives, statuses, legacy };
 };
 
 describe("alerts", () => {
@@ -108,9 +117,9 @@ describe("alerts", () => {
   });
 });
 
-describe("commands", () => {
+describe.each(["packed", "json"] as const)("commands, %s", (form) => {
   test("are sent and acknowledged with the result; a repeated or contrary acknowledgement changes nothing", () => {
-    const { t, sent, ended, acknowledge, command, lives } = start();
+    const { t, sent, ended, acknowledge, command, lives } = start(form);
     const id = command();
     expect(sent).toMatchObject([{ id, device: "p1", name: "fan", args: { on: true }, deadlineMs: 2000 }]);
     acknowledge(id, { ok: true, result: { rpm: 7 } });
@@ -130,13 +139,13 @@ describe("commands", () => {
     [null, "the device gave no reason"],
     ["yes", "the device gave no reason"],
   ])("acknowledged with %j they have failed", (answer, error) => {
-    const { acknowledge, command, lives } = start();
+    const { acknowledge, command, lives } = start(form);
     acknowledge(command(), JSON.stringify(answer));
     expect(lives(systemStreams.commands)).toMatchObject([{ status: "sent" }, { status: "failed", error }]);
   });
 
   test("expire at their deadline; one whose deadline has passed is not sent at all", () => {
-    const { t, sent, ended, acknowledge, command, statuses } = start();
+    const { t, sent, ended, acknowledge, command, statuses } = start(form);
     const id = command(1000);
     t.advance(1999);
     expect(statuses(systemStreams.commands)).toEqual(["sent"]);
@@ -148,7 +157,7 @@ describe("commands", () => {
   });
 
   test("that are pending keep id and deadline over a recovery", () => {
-    const { t, acknowledge, command, statuses } = start();
+    const { t, acknowledge, command, statuses } = start(form);
     const [first, second] = [command(1000), command(5000)];
     t.commit();
     t.recover();
@@ -165,8 +174,24 @@ describe("commands", () => {
     expect(statuses(systemStreams.commands)).toEqual(["sent", "sent", "acknowledged", "expired"]);
   });
 
+  test("that a journal of version 0.1 has timers for expire once, and the journal forgets those timers", () => {
+    const { t, command, statuses, legacy } = start(form);
+    legacy.timers = true;
+    t.recover();
+    command(1000);
+    t.commit();
+    legacy.timers = false;
+    t.recover();
+    expect(t.task.timers.all()).toMatchObject([{ name: "deadline", dueMs: 2000 }]);
+    t.advance(2000);
+    expect(statuses(systemStreams.commands)).toEqual(["sent", "expired"]);
+    legacy.timers = true;
+    t.recover();
+    expect([t.task.timers.size, t.task.state.size]).toEqual([0, 0]);
+  });
+
   test("whose sending was not committed are sent again with the same id, and live once", () => {
-    const { t, sent, acknowledge, command, statuses } = start();
+    const { t, sent, acknowledge, command, statuses } = start(form);
     const id = command();
     t.recover();
     t.replay();
@@ -176,7 +201,7 @@ describe("commands", () => {
   });
 
   test("are answered by their own device only, and an unreadable answer is rejected", () => {
-    const { acknowledge, command, lives, statuses } = start();
+    const { acknowledge, command, lives, statuses } = start(form);
     const id = command();
     acknowledge(id, { ok: true }, "p2");
     acknowledge(id, "{oops");

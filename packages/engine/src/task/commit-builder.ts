@@ -32,14 +32,6 @@ export interface CommitContent {
   readonly meta: CommitMeta;
 }
 
-interface Row {
-  readonly topic: string;
-  readonly key: string;
-  readonly client: string;
-  readonly payload: Uint8Array;
-  readonly cause: string;
-}
-
 export class CommitBuilder {
   readonly #spec: TaskSpec;
   readonly #host: TaskHost;
@@ -63,26 +55,20 @@ export class CommitBuilder {
 
   build(content: CommitContent): Uint8Array[] {
     const blocks: Uint8Array[] = [];
-    for (const output of this.#spec.outputs) {
-      const rows = content.outputs.filter((candidate) => candidate.stream === output.stream);
-      if (rows.length > 0) {
-        this.#packRows(
-          blocks,
-          output.logId,
-          content.meta.timeMs,
-          rows.map((row) => ({ ...row, topic: "", client: row.device })),
-        );
+    const { timeMs } = content.meta;
+    if (content.outputs.length > 0) {
+      for (const { stream, logId } of this.#spec.outputs) {
+        const rows = this.#rows(blocks, logId, timeMs);
+        for (const output of content.outputs) {
+          if (output.stream === stream) rows.add("", output.key, output.device, output.payload, output.cause);
+        }
+        rows.end();
       }
     }
     if (content.effects.length > 0) {
-      const rows = content.effects.map(({ id, kind, device, payload }) => ({
-        topic: kind,
-        key: device,
-        client: device,
-        payload,
-        cause: id,
-      }));
-      this.#packRows(blocks, this.#spec.effectsLogId, content.meta.timeMs, rows);
+      const rows = this.#rows(blocks, this.#spec.effectsLogId, timeMs);
+      for (const { id, kind, device, payload } of content.effects) rows.add(kind, device, device, payload, id);
+      rows.end();
     }
     for (const sections of journalSections(content)) {
       const sequence = this.journalSequence;
@@ -108,11 +94,20 @@ export class CommitBuilder {
     return { logId, writer: this.#spec.journalLogId, epoch: this.#host.epoch, sequence };
   }
 
-  #packRows(blocks: Uint8Array[], logId: number, timeMs: number, rows: readonly Row[]): void {
+  /** Packs rows of one log into blocks: `add` each, then `end`. */
+  #rows(
+    blocks: Uint8Array[],
+    logId: number,
+    timeMs: number,
+  ): {
+    add(topic: string, key: string, client: string, payload: Uint8Array, cause: string): void;
+    end(): void;
+  } {
     this.#builder ??= new EventBlockBuilder(blockBytesMax);
     const builder = this.#builder;
     builder.reset();
-    const seal = (): void => {
+    const end = (): void => {
+      if (builder.recordCount === 0) return;
       const sequence = this.#end(logId);
       this.#ends.set(logId, sequence + builder.recordCount);
       blocks.push(builder.seal(this.#place(logId, sequence), this.#host.checksum).slice());
@@ -127,19 +122,19 @@ export class CommitBuilder {
       }
       return string;
     };
-    for (const row of rows) {
-      const topic = interned(row.topic);
-      const key = interned(row.key);
-      const client = interned(row.client);
-      const cause = encodeCause(row.cause);
-      const append = (): boolean =>
-        builder.append(topic, key, client, 1, timeMs, row.payload, 0, row.payload.byteLength, cause);
-      if (!append()) {
-        seal();
-        append();
-      }
-    }
-    seal();
+    return {
+      add: (topicText, keyText, clientText, payload, cause) => {
+        const topic = interned(topicText);
+        const key = interned(keyText);
+        const client = keyText === clientText ? key : interned(clientText);
+        const packed = encodeCause(cause);
+        const { byteLength } = payload;
+        if (builder.append(topic, key, client, 1, timeMs, payload, 0, byteLength, packed)) return;
+        end();
+        builder.append(topic, key, client, 1, timeMs, payload, 0, byteLength, packed);
+      },
+      end,
+    };
   }
 }
 

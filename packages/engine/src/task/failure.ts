@@ -1,7 +1,7 @@
 /** What is told of an event that failed or was refused. */
 import { viewOf } from "../block/header.ts";
 import { isDate } from "../value/date.ts";
-import { encodeJson } from "./ledger.ts";
+import { encodeJson } from "./json-text.ts";
 
 export const positionText = (header: { logId: number; writer: number }, sequence: number): string =>
   `${header.logId}/${header.writer}/${sequence}`;

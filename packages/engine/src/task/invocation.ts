@@ -1,13 +1,12 @@
 /** One call of a handler: what it does is written to a ledger. The synchronous path uses one object again and again; an asynchronous call has its own. */
 import { HeadraceError } from "@headrace/sdk";
-import { encodeJson, invocationBytesMax, invocationOutputsMax, type Ledger } from "./ledger.ts";
+import { checkSize, effectBytesMax, encodeJson } from "./json-text.ts";
+import { invocationBytesMax, invocationOutputsMax, type Ledger } from "./ledger.ts";
+import { packCommand } from "./owed-command.ts";
 import type { Effect, Invocation, TaskSpec } from "./spec.ts";
 
 /** Three bytes each at most, and their number is stored in 16 bits. */
 const keyLengthMax = 21_845;
-
-/** Half of what may be emitted: the outbox keeps a command in its state and tells of it in events, with more around it. */
-const effectBytesMax = 128 * 1024;
 
 export class LedgerInvocation implements Invocation {
   readonly #spec: TaskSpec;
@@ -72,7 +71,11 @@ export class LedgerInvocation implements Invocation {
     return payload;
   }
   emit(stream: string, value: unknown, key = this.key, device = this.device): void {
+    this.emitEncoded(stream, encodeJson(value), key, device);
+  }
+  emitEncoded(stream: string, payload: Uint8Array, key: string, device: string): void {
     this.#check();
+    checkSize(payload);
     if (typeof key !== "string" || key.length > keyLengthMax) {
       throw new HeadraceError(
         "HR_STATE_INVALID",
@@ -83,7 +86,7 @@ export class LedgerInvocation implements Invocation {
       stream,
       key,
       device,
-      payload: this.#admit(encodeJson(value)),
+      payload: this.#admit(payload),
       cause: `${this.cause}/${this.#index++}`,
     });
   }
@@ -91,7 +94,11 @@ export class LedgerInvocation implements Invocation {
     this.#check();
     // Ids travel in topics, where a slash would part them.
     const id = `${this.cause}/${this.#index++}`.replaceAll("/", ":");
-    const payload = encodeJson({ id, key: this.key, function: this.#spec.functionName, effect }, effectBytesMax);
+    const { functionName } = this.#spec;
+    const payload =
+      effect.kind === "command"
+        ? packCommand({ ...effect, id, key: this.key }, functionName)
+        : encodeJson({ id, key: this.key, function: functionName, effect }, effectBytesMax);
     this.#admit(payload);
     const device = effect.kind === "command" ? effect.device : this.device;
     this.#ledger.effect({ id, kind: effect.kind, device, payload });

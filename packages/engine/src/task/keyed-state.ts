@@ -37,6 +37,7 @@ export class Cell {
 export class KeyedState {
   readonly #cells = new Map<string, Cell>();
   readonly #initial: (() => unknown) | undefined;
+  readonly #isRarelyRead: boolean;
   readonly #bytesPerKey: number;
   readonly #bytesPerTask: number;
   /** Undefined: keys stay. */
@@ -49,7 +50,9 @@ export class KeyedState {
   /** Bytes of the values that changed since the last commit, about. */
   dirtyBytes = 0;
 
-  constructor(initial: (() => unknown) | undefined, limits: StateDefinition = {}) {
+  /** @param isRarelyRead a value is dropped once it is encoded, and made from its bytes when it is asked for again */
+  constructor(initial: (() => unknown) | undefined, limits: StateDefinition = {}, isRarelyRead = false) {
+    this.#isRarelyRead = isRarelyRead;
     this.#initial = initial;
     this.#bytesPerKey = limits.bytesPerKey ?? stateBytesPerKeyDefault;
     this.#bytesPerTask = limits.bytesPerTask ?? stateBytesPerTaskDefault;
@@ -129,8 +132,14 @@ export class KeyedState {
   #take(cell: Cell, bytes: Uint8Array | undefined): void {
     this.byteLength += growth(cell, bytes);
     cell.bytes = bytes;
-    if (bytes) this.#cells.set(cell.key, cell);
-    else {
+    if (bytes) {
+      this.#cells.set(cell.key, cell);
+      // Kept once, as bytes: what waits for long is one object less, and whatever the value was a view of is free.
+      if (this.#isRarelyRead) {
+        cell.value = undefined;
+        cell.live = false;
+      }
+    } else {
       // Removed: what comes next for this key starts anew, in a cell of its own.
       this.#cells.delete(cell.key);
       cell.live = false;

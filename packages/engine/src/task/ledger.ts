@@ -1,6 +1,4 @@
 /** What invocations have asked for and no commit has taken yet. An invocation that fails is cut off by the marks taken before it. */
-import { HeadraceError } from "@headrace/sdk";
-import { utf8Bytes } from "../block/utf8.ts";
 import type { TimerChange } from "./commit-format.ts";
 
 export interface Output {
@@ -26,7 +24,6 @@ export interface LedgerMark {
   readonly timers: number;
 }
 
-const outputBytesMax = 256 * 1024;
 /** What one invocation may put out, in bytes of payloads and in events: one that runs away fails by itself. */
 export const invocationBytesMax = 8 * 1024 * 1024;
 export const invocationOutputsMax = 10_000;
@@ -35,35 +32,6 @@ export const invocationOutputsMax = 10_000;
  * block that was being handled waits for the next commit.
  */
 export const commitBytesMax = 8 * 1024 * 1024;
-
-const plainBigint = (_name: string, item: unknown): unknown => {
-  if (typeof item !== "bigint") return item;
-  return item >= -9007199254740991n && item <= 9007199254740991n ? Number(item) : item.toString();
-};
-
-/** A replacer makes JSON.stringify several times slower, so it comes in only where a bigint is met. */
-const stringify = (value: unknown): string | undefined => {
-  try {
-    return JSON.stringify(value);
-  } catch {
-    return JSON.stringify(value, plainBigint);
-  }
-};
-
-/** JSON as it goes into a derived stream; bigint becomes a number when it is safe, else text. */
-export const encodeJson = (value: unknown, bytesMax = outputBytesMax): Uint8Array => {
-  const text = stringify(value);
-  if (text === undefined)
-    throw new HeadraceError("HR_STATE_INVALID", `a ${typeof value} cannot be emitted: emit plain data`);
-  const bytes = utf8Bytes(text);
-  if (bytes.byteLength > bytesMax) {
-    throw new HeadraceError(
-      "HR_STATE_INVALID",
-      `an emitted value of ${bytes.byteLength} bytes exceeds the limit of ${bytesMax}`,
-    );
-  }
-  return bytes;
-};
 
 export class Ledger {
   outputs: Output[] = [];

@@ -43,6 +43,8 @@ export interface Invocation {
   /** Names the event that is handled: `task/log/writer/sequence`; effects and outputs add their index. */
   readonly cause: string;
   emit(stream: string, value: unknown, key?: string, device?: string): void;
+  /** As `emit`, for a payload that is JSON already. */
+  emitEncoded(stream: string, payload: Uint8Array, key: string, device: string): void;
   effect(value: Effect): string;
   setTimer(name: string, dueMs: number): void;
   removeTimer(name: string): void;
@@ -72,10 +74,17 @@ export interface TaskHandlers {
   readonly initialState?: () => unknown;
   /** Time to live and bounds in bytes as stored; absent: keys stay, 64 KiB per key, 512 MiB per task. */
   readonly stateLimits?: StateDefinition;
+  /** True when a key is touched a few times in its life: its value is kept as bytes alone. */
+  readonly isStateRarelyRead?: boolean;
   /** The key of state and order where it is not the event's own. */
   readonly stateKey?: (event: TaskEvent, input: number) => string;
   /** Handles one event; a thenable result makes the task asynchronous from then on. */
   readonly onEvent: (event: TaskEvent, invocation: Invocation, input: number) => unknown;
+  /**
+   * The one timer of a key where it follows from the key's state. Such timers are set and removed as any other, and are not journalled: a
+   * recovery makes them again from the states.
+   */
+  readonly timerOf?: (state: unknown) => { readonly name: string; readonly dueMs: number } | undefined;
   readonly onTimer?: (name: string, dueMs: number, invocation: Invocation) => void;
 }
 

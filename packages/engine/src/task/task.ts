@@ -9,13 +9,14 @@ import { EventBlockReader } from "../block/event-reader.ts";
 import { JsonDecoder } from "../value/json-decoder.ts";
 import { type AsyncHost, AsyncRunner } from "./async-runner.ts";
 import { CommitBuilder } from "./commit-builder.ts";
-import { type CommitMeta, decodeCommit } from "./commit-format.ts";
+import { type CommitMeta, decodeCommit, type TimerChange } from "./commit-format.ts";
 import type { DecodedEvent } from "./decoded-event.ts";
 import { BlockDecoder } from "./decoder.ts";
 import { describeError, failureJson, isThenable, jsonView, positionText } from "./failure.ts";
 import { LedgerInvocation } from "./invocation.ts";
+import { encodeJson } from "./json-text.ts";
 import { type Cell, KeyedState } from "./keyed-state.ts";
-import { commitBytesMax, encodeJson, Ledger, type LedgerMark } from "./ledger.ts";
+import { commitBytesMax, Ledger, type LedgerMark } from "./ledger.ts";
 import { type ChannelPosition, Positions } from "./positions.ts";
 import type { TaskHost, TaskInput, TaskSpec } from "./spec.ts";
 import { Timers } from "./timers.ts";
@@ -44,6 +45,8 @@ export class Task implements AsyncHost {
   readonly #json: readonly JsonDecoder[];
   #batch = 0;
   #moved = false;
+  /** Removals of timers that the journal need not hold any more. */
+  #staleTimers: TimerChange[] = [];
   /** Events consumed so far, and those whose handler failed; both part of every commit. */
   processed = 0;
   failed = 0;
@@ -51,7 +54,7 @@ export class Task implements AsyncHost {
   constructor(spec: TaskSpec, host: TaskHost) {
     this.spec = spec;
     this.host = host;
-    this.state = new KeyedState(spec.initialState, spec.stateLimits);
+    this.state = new KeyedState(spec.initialState, spec.stateLimits, spec.isStateRarelyRead);
     this.#invocation = new LedgerInvocation(spec, this.ledger);
     this.#json = spec.inputs.map(() => new JsonDecoder(host.text));
     if (spec.asynchronous) this.#async = new AsyncRunner(this);
@@ -77,6 +80,21 @@ export class Task implements AsyncHost {
   /** Ends the recovery. @param ends next sequence of each log that the task writes, by log id */
   begin(ends: ReadonlyMap<number, number>): void {
     this.#builder = new CommitBuilder(this.spec, this.host, ends);
+    this.#deriveTimers();
+  }
+
+  /** Timers that follow from the states are made again from them; what a journal of an earlier version holds of them is removed there. */
+  #deriveTimers(): void {
+    const { timerOf } = this.spec;
+    if (!timerOf) return;
+    for (const { key, name } of this.timers.all()) {
+      this.timers.remove(key, name);
+      this.#staleTimers.push({ key, name, dueMs: undefined });
+    }
+    for (const { key } of this.state.entries()) {
+      const timer = timerOf(this.state.peek(key));
+      if (timer) this.timers.set(key, timer.name, timer.dueMs);
+    }
   }
 
   // Work.
@@ -369,7 +387,16 @@ export class Task implements AsyncHost {
     const dirty = this.state.takeDirty(timeMs);
     const meta = this.#meta(timeMs);
     const state = dirty.map((cell) => ({ key: cell.key, bytes: cell.bytes }));
-    const blocks = this.#builder.build({ ...this.ledger.take(), positions: this.positions.all(), state, meta });
+    const { outputs, effects, timers } = this.ledger.take();
+    const blocks = this.#builder.build({
+      outputs,
+      effects,
+      timers: this.spec.timerOf ? this.#staleTimers : timers,
+      positions: this.positions.all(),
+      state,
+      meta,
+    });
+    this.#staleTimers = [];
     this.#moved = false;
     this.#async?.resume();
     return { blocks, journalSequence: this.#builder.journalSequence - 1, meta };

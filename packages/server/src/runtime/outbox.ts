@@ -4,9 +4,9 @@ import {
   isRaisedAlert,
   type Leases,
   type OutboxStep,
+  type OwedCommand,
   outboxHandlers,
   outboxTask,
-  type PendingCommand,
   type PreparedCommit,
   pendingCommand,
   streamLog,
@@ -28,7 +28,7 @@ export interface OutboxOptions {
   /** The streams `effects` (built here) and `command-acks`. */
   readonly acknowledgements: Omit<StreamDefinition, "schema">;
   /** Sends a command to the device; "offline" when no session takes it. */
-  readonly deliver: (command: PendingCommand) => "sent" | "offline";
+  readonly deliver: (command: OwedCommand) => "sent" | "offline";
   readonly onDriver: (driver: TaskDriver) => void;
   readonly onLog: (entry: { level: string; message: string; function: string }) => void;
 }
@@ -36,13 +36,15 @@ export interface OutboxOptions {
 /** Attempts for a command whose device took it and did not answer: again after this pause, while its deadline lasts. */
 const resendAfterMs = 5000;
 const restartAfterMs = 1000;
+/** Commands come and go: a snapshot of the outbox saves little, and is made after so many times the journal of other tasks. */
+const snapshotFactor = 4;
 
 export class Outbox {
   readonly #options: OutboxOptions;
   readonly driver: TaskDriver;
   #runner: TaskRunner | undefined;
-  /** Pending commands by device, with the time of the last attempt that reached a session. */
-  readonly #pending = new Map<string, Map<string, { command: PendingCommand; sentMs: number }>>();
+  /** Ids of pending commands by device, with the time of the last attempt that reached a session; 0: none did. */
+  readonly #pending = new Map<string, Map<string, number>>();
   readonly #raised = new Set<string>();
   /** Steps of commands since this start, for the status. */
   readonly steps: Record<OutboxStep, number> = {
@@ -72,6 +74,10 @@ export class Outbox {
       plan,
       inputLogs: [effectsLog, streamLog(options.acknowledgements.name, 0)],
       snapshots: options.snapshots,
+      snapshotTrigger: {
+        ...options.snapshots.trigger,
+        journalBytesMin: snapshotFactor * options.snapshots.trigger.journalBytesMin,
+      },
       early: false,
       onCommitted: options.onDriver,
       onFailed: (error) => this.#restart(error),
@@ -88,26 +94,30 @@ export class Outbox {
     return this.#raised.size;
   }
 
-  #send(command: PendingCommand): void {
-    const commands = this.#pending.get(command.device) ?? new Map();
-    this.#pending.set(command.device, commands);
-    commands.set(command.id, { command, sentMs: this.#options.deliver(command) === "sent" ? Date.now() : 0 });
+  #send(command: OwedCommand): void {
+    const { id, device } = command;
+    const sentMs = this.#options.deliver(command) === "sent" ? Date.now() : 0;
+    const commands = this.#pending.get(device);
+    if (commands) commands.set(id, sentMs);
+    else this.#pending.set(device, new Map([[id, sentMs]]));
+  }
+
+  /** Sends a command once more, with the same id. */
+  #sendAgain(id: string, commands: Map<string, number>, nowMs: number): void {
+    const command = pendingCommand(this.#runner?.task.state.peek(id));
+    if (command) commands.set(id, this.#options.deliver(command) === "sent" ? nowMs : 0);
   }
 
   /** A device has come and can take commands. */
   deviceReady(device: string): void {
-    for (const waiting of this.#pending.get(device)?.values() ?? []) {
-      if (this.#options.deliver(waiting.command) === "sent") waiting.sentMs = Date.now();
-    }
+    const commands = this.#pending.get(device);
+    if (commands) for (const id of commands.keys()) this.#sendAgain(id, commands, Date.now());
   }
 
   #resend(nowMs: number): void {
-    for (const commands of this.#pending.values()) {
-      for (const waiting of commands.values()) {
-        if (waiting.sentMs === 0 || nowMs - waiting.sentMs < resendAfterMs) continue;
-        waiting.sentMs = this.#options.deliver(waiting.command) === "sent" ? nowMs : 0;
-      }
-    }
+    for (const commands of this.#pending.values())
+      for (const [id, sentMs] of commands)
+        if (sentMs !== 0 && nowMs - sentMs >= resendAfterMs) this.#sendAgain(id, commands, nowMs);
   }
 
   /** Runs the task again from its journal: after a full disk, say. What it sent in between is sent again with the same ids. */
@@ -150,7 +160,7 @@ export class Outbox {
             ...handlers,
             ...from.plan,
             inputs: [
-              { stream: effects, logIds: [effectsId], decode: true, reportsRejected: false },
+              { stream: effects, logIds: [effectsId], decode: false, reportsRejected: false },
               {
                 stream: this.#options.acknowledgements,
                 logIds: [acknowledgementsId],

@@ -1,6 +1,6 @@
 /** The runtime of one application: its workers, their tasks and the outbox, and the clock that wakes sleeping tasks. */
 import { join } from "node:path";
-import { inputLogs, type Leases, type PendingCommand, planTasks, type TaskPlan } from "@headrace/engine";
+import { inputLogs, type Leases, type OwedCommand, planTasks, type TaskPlan } from "@headrace/engine";
 import { HeadraceError, systemStreams } from "@headrace/sdk";
 import type { TaskStatus } from "../control.ts";
 import type { EmbeddedLog } from "../log/index.ts";
@@ -18,7 +18,7 @@ export interface RuntimeOptions {
   readonly release: Release;
   /** When snapshots are made; default: at 4 MiB of journal and at as much as the last one. */
   readonly snapshotTrigger?: SnapshotTrigger;
-  readonly deliver: (command: PendingCommand) => "sent" | "offline";
+  readonly deliver: (command: OwedCommand) => "sent" | "offline";
   readonly onLog: (entry: { level: string; message: string; function: string }) => void;
   /** Default: the machine's. */
   readonly system?: RuntimeSystem;

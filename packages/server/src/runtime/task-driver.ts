@@ -14,7 +14,7 @@ import {
 import { HeadraceError } from "@headrace/sdk";
 import type { EmbeddedLog } from "../log/index.ts";
 import type { FromWorker, TaskStart } from "./messages.ts";
-import { journalBatches, type Snapshots, snapshotFolder } from "./snapshots/index.ts";
+import { journalBatches, type Snapshots, type SnapshotTrigger, snapshotFolder } from "./snapshots/index.ts";
 import { type TakenOver, takeOver } from "./take-over.ts";
 
 /** Where the task runs: a worker thread or this one. */
@@ -38,6 +38,8 @@ export interface DriverOptions {
   readonly plan: TaskPlan;
   readonly inputLogs: readonly string[];
   readonly snapshots: Snapshots;
+  /** When snapshots are made; default: that of `snapshots`. */
+  readonly snapshotTrigger?: SnapshotTrigger;
   /** Hands blocks over before they are durable; never for what acts on the outside. */
   readonly early: boolean;
   readonly onCommitted: (driver: TaskDriver) => void;
@@ -334,7 +336,7 @@ export class TaskDriver {
 
   /** Has the next snapshot made once the journal has outgrown the last; `toSequence` ends a durable commit. */
   #maybeCompact(toSequence: number): void {
-    const { trigger } = this.#options.snapshots;
+    const trigger = this.#options.snapshotTrigger ?? this.#options.snapshots.trigger;
     if (
       this.#compacting ||
       this.#journalBytes < Math.max(trigger.journalBytesMin, trigger.factor * this.#snapshotBytes)

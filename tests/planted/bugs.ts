@@ -50,9 +50,9 @@ export const plantedBugs: readonly PlantedBug[] = [
     // The commit is durable before the effects that it owes are.
     name: "checkpoint-before-outbox",
     file: "packages/engine/src/task/commit-builder.ts",
-    find: "if (content.effects.length > 0) {\n      const rows = content.effects.map(",
+    find: "if (content.effects.length > 0) {\n      const rows = this.#rows(blocks, this.#spec.effectsLogId, timeMs);\n      for (const { id, kind, device, payload } of content.effects)",
     replace:
-      "const held = (this as { held?: typeof content.effects }).held ?? [];\n    (this as { held?: typeof content.effects }).held = content.effects;\n    if (held.length > 0) {\n      const rows = held.map(",
+      "const held = (this as { held?: typeof content.effects }).held ?? [];\n    (this as { held?: typeof content.effects }).held = content.effects;\n    if (held.length > 0) {\n      const rows = this.#rows(blocks, this.#spec.effectsLogId, timeMs);\n      for (const { id, kind, device, payload } of held)",
   },
   {
     // A task that starts again begins at the end of its input.

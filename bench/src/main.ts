@@ -1,10 +1,12 @@
 /**
  * The bench. A map of the files:
  *
- *   options.ts   the command line                      generator/  the load, in a process of its own
- *   scenarios/   one module per scenario               sink/       a server that only acknowledges
- *   servers/     Headrace and mosquitto under load     measure/    CPU, disk, windows, ids read back
- *   ../apps/     the applications that Headrace runs   report/     the table
+ *   options.ts   the command line                      generator/  messages to be acknowledged
+ *   scenarios/   one module per scenario               traffic/    messages from publishers to subscribers
+ *   servers/     Headrace and its peers under load     crowd/      connections that only exist, or come and go
+ *   ../apps/     the applications that Headrace runs   processes/  how the bench talks to these three
+ *   report/      the table                             sink/       a server that only acknowledges and passes on
+ *   measure/     CPU, memory, disk, windows, ids read back
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { cpus } from "node:os";
@@ -15,18 +17,27 @@ import { measureDisk } from "./measure/disk.ts";
 import { help, type Options, optionsOf, type ScenarioName } from "./options.ts";
 import { profileFiles, profilesText } from "./report/profile.ts";
 import { tableText } from "./report/table.ts";
+import { connect } from "./scenarios/connect.ts";
 import { endToEnd } from "./scenarios/end-to-end.ts";
+import { fanIn, fanOut, pairs } from "./scenarios/fan.ts";
 import { generatorSelfTest } from "./scenarios/generator-self-test.ts";
+import { idle } from "./scenarios/idle.ts";
 import { ingest } from "./scenarios/ingest.ts";
 import { log } from "./scenarios/log.ts";
 import { lowRate } from "./scenarios/low-rate.ts";
 import { recovery } from "./scenarios/recovery.ts";
 import { roundTrip } from "./scenarios/round-trip.ts";
 import type { Context, Machine, Report } from "./scenarios/scenario.ts";
-import { configuration, mosquittoVersion } from "./servers/mosquitto.ts";
+import type { Absent, Peer, PeerName } from "./servers/peer.ts";
+import { findPeers } from "./servers/peers.ts";
 
 const scenarios: Record<ScenarioName, (context: Context) => Promise<Report>> = {
   ingest,
+  "fan-in": fanIn,
+  "fan-out": fanOut,
+  pairs,
+  connect,
+  idle,
   "end-to-end": endToEnd,
   "low-rate": lowRate,
   "round-trip": roundTrip,
@@ -34,20 +45,28 @@ const scenarios: Record<ScenarioName, (context: Context) => Promise<Report>> = {
   recovery,
   generator: generatorSelfTest,
 };
-const withMosquitto: readonly ScenarioName[] = ["ingest", "end-to-end"];
+const withPeers: readonly ScenarioName[] = ["ingest", "fan-in", "fan-out", "pairs", "connect", "idle"];
+
+/** Peers that take part: `end-to-end` has mosquitto only. */
+function peersWanted({ scenario, peers }: Options): readonly PeerName[] {
+  if (withPeers.includes(scenario)) return peers;
+  return scenario === "end-to-end" ? ["mosquitto"] : [];
+}
+
 const roundsOfResult = 3;
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 const out = (line: string): void => void process.stdout.write(`${line}\n`);
 
-function describe(machine: Machine, options: Options): void {
+function describe(machine: Machine, options: Options, peers: readonly Peer[], absent: readonly Absent[]): void {
   const { fileSystem, syncMs } = machine.disk;
   out(`${machine.cores} cores (${machine.cpu}), Node ${machine.node}`);
   out(`data on ${fileSystem}: 64 KiB written and synced in ${syncMs.p50} ms (p50), ${syncMs.p99} ms (p99)`);
-  if (withMosquitto.includes(options.scenario)) {
-    out(`mosquitto ${machine.mosquitto}: ${configuration(false).join(", ")}`);
-    out(`with persistence: ${configuration(true).slice(-3).join(", ")}`);
+  for (const { title, version, configuration, promise } of peers) {
+    out(`${title} ${version}: ${configuration.join(", ")}`);
+    out(`  an acknowledgement means: ${promise}`);
   }
+  for (const { key, reason } of absent) out(`${key}: not available (${reason})`);
   if (options.rounds < roundsOfResult) out(`only ${options.rounds} of ${roundsOfResult} rounds: a try, not a result`);
 }
 
@@ -62,10 +81,10 @@ async function runScenario(options: Options, signal: AbortSignal): Promise<numbe
     cores: cpus().length,
     cpu: first?.model ?? "unknown",
     node: process.version,
-    mosquitto: mosquittoVersion(),
     disk: measureDisk(run),
   };
-  describe(machine, options);
+  const { peers, absent } = findPeers(peersWanted(options), say);
+  describe(machine, options, peers, absent);
   let folders = 0;
   const profileFolder = options.profile === undefined ? undefined : resolve(options.profile);
   if (profileFolder !== undefined) mkdirSync(profileFolder, { recursive: true });
@@ -75,6 +94,9 @@ async function runScenario(options: Options, signal: AbortSignal): Promise<numbe
     seconds: options.seconds,
     profileFolder,
     answer: options.answer,
+    peers,
+    absent,
+    loads: options.loads,
     signal,
     say,
     folder: () => {

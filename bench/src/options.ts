@@ -1,9 +1,15 @@
 /** The command line of the bench. */
 import { parseArgs } from "node:util";
 import { UsageError } from "./errors.ts";
+import { type PeerName, peerNames } from "./servers/peer.ts";
 
 export const scenarioNames = [
   "ingest",
+  "fan-in",
+  "fan-out",
+  "pairs",
+  "connect",
+  "idle",
   "end-to-end",
   "low-rate",
   "round-trip",
@@ -20,23 +26,32 @@ export interface Options {
   readonly data: string | undefined;
   readonly profile: string | undefined;
   readonly answer: boolean;
+  readonly peers: readonly PeerName[];
+  readonly loads: readonly string[] | undefined;
   readonly json: boolean;
 }
 
 export const help = `npm run bench -- <scenario> [options]
 
 Scenarios
-  ingest       QoS 1 messages stored durably, 100 connections with 50 in flight, beside mosquitto
+  ingest       messages stored durably; 100 connections with 50 in flight and 1,000 with one, QoS 0 and 1
+  fan-in       100 publishers, one subscriber takes all
+  fan-out      one publisher, 500 subscribers
+  pairs        500 publishers to 500 subscribers
+  connect      connections that come to be, a second
+  idle         memory and CPU of 10,000 silent connections; 2,000 busy ones among 16,000
   end-to-end   the same with one and with five stateful functions, held with a lag under 1 s
   low-rate     100 devices, 2,000 messages a second, one in flight, a function and a command
   round-trip   device, function, command, device at 2,000 and 10,000 messages a second
   log          the embedded log through its own API: appends made durable, and read back
   recovery     how long a log takes to open and to read back, and the memory of its index
-  generator    the load generator against a server that only acknowledges
+  generator    the loads against a server that only acknowledges and passes on
 
 Options
+  --peers <names>    brokers that take turns with Headrace: mosquitto, aedes, nats, or none (default: all that can be had)
+  --loads <names>    only these loads of a scenario, such as qos1-100x50
   --rounds <n>       rounds, each system in turn (default 3; fewer are a try, not a result)
-  --seconds <n>      length of one measurement (default 10; end-to-end 60; low-rate and round-trip 20; log 10; generator 5)
+  --seconds <n>      length of one measurement (default 10; end-to-end 60; low-rate and round-trip 20; generator 5)
   --data <folder>    where the data lies, on a disk (default bench/results)
   --answer           devices acknowledge their commands (low-rate, round-trip; default: they only receive them)
   --profile <folder> write and print a CPU profile of every thread of the node; nothing is killed, so nothing is read back
@@ -56,6 +71,16 @@ function positive(name: string, text: string | undefined): number | undefined {
   return value;
 }
 
+function peersOf(text: string | undefined): readonly PeerName[] {
+  if (text === undefined) return peerNames;
+  if (text === "none") return [];
+  const known = (name: string): name is PeerName => peerNames.some((peer) => peer === name);
+  return text.split(",").map((name) => {
+    if (!known(name)) throw new UsageError(`--peers ${name}: give some of ${peerNames.join(",")}, or none`);
+    return name;
+  });
+}
+
 function parse(args: readonly string[]) {
   try {
     return parseArgs({
@@ -66,6 +91,8 @@ function parse(args: readonly string[]) {
         seconds: { type: "string" },
         data: { type: "string" },
         profile: { type: "string" },
+        peers: { type: "string" },
+        loads: { type: "string" },
         answer: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
@@ -92,6 +119,8 @@ export function optionsOf(args: readonly string[]): Options | "help" {
     data: values.data,
     profile: values.profile,
     answer: values.answer,
+    peers: peersOf(values.peers),
+    loads: values.loads?.split(","),
     json: values.json,
   };
 }

@@ -3,6 +3,7 @@ import { connect, type Socket } from "node:net";
 import {
   decodeConnack,
   encodeConnect,
+  encodePingreq,
   encodePuback,
   encodePublish,
   encodeSubscribe,
@@ -35,6 +36,7 @@ const answerIdMax = 60_000;
 const subscribeId = 65_535;
 const accepted = Buffer.from('{"ok":true}');
 const version = 4;
+const pingreq = encodePingreq();
 const idKey = Buffer.from(`"n":`);
 // Reads are handled one after the other, each to its end, so all connections read into one buffer.
 const readBuffer = Buffer.allocUnsafeSlow(256 * 1024);
@@ -60,6 +62,8 @@ export class LoadConnection {
   readonly #startMs = new Float64Array(ringSize);
   readonly #early = new Uint8Array(ringSize);
   readonly #sentMs: Float64Array | undefined;
+  /** QoS 0: how many messages stand before each PINGREQ that is not answered. */
+  readonly #batches: number[] | undefined;
   #acknowledged = 0;
   #before = 0;
   #becameReady: () => void = () => {};
@@ -73,8 +77,9 @@ export class LoadConnection {
     this.#pace = pace;
     this.#window = options.window;
     this.#answer = options.answer;
-    const { payloadBytes, askEvery } = options;
-    this.#ring = new PacketRing({ connection: index, payloadBytes, askEvery });
+    const { qos, payloadBytes, askEvery } = options;
+    this.#batches = qos === 0 ? [] : undefined;
+    this.#ring = new PacketRing({ connection: index, qos, payloadBytes, askEvery });
     this.#sentMs = options.commands ? new Float64Array(rememberedSends) : undefined;
     this.ready = new Promise((ready) => {
       this.#becameReady = ready;
@@ -132,13 +137,18 @@ export class LoadConnection {
     const { packetBytes, bytes } = ring;
     const first = from % ringSize;
     const end = first + taken;
-    if (end <= ringSize) this.#socket.write(bytes.subarray(first * packetBytes, end * packetBytes));
-    else {
-      this.#socket.cork();
-      this.#socket.write(bytes.subarray(first * packetBytes));
-      this.#socket.write(bytes.subarray(0, (end - ringSize) * packetBytes));
-      this.#socket.uncork();
+    if (end <= ringSize && this.#batches === undefined) {
+      this.#socket.write(bytes.subarray(first * packetBytes, end * packetBytes));
+      return taken;
     }
+    this.#socket.cork();
+    this.#socket.write(bytes.subarray(first * packetBytes, Math.min(end, ringSize) * packetBytes));
+    if (end > ringSize) this.#socket.write(bytes.subarray(0, (end - ringSize) * packetBytes));
+    if (this.#batches !== undefined) {
+      this.#batches.push(taken);
+      this.#socket.write(pingreq);
+    }
+    this.#socket.uncork();
     return taken;
   }
 
@@ -175,6 +185,7 @@ export class LoadConnection {
     for (let type = scanner.next(); type !== 0; type = scanner.next()) {
       const { buffer, start, end } = scanner;
       if (type === packetTypes.puback) this.#onPuback((buffer[start]! << 8) | buffer[start + 1]!, nowMs);
+      else if (type === packetTypes.pingresp) this.#onPingresp(nowMs);
       else if (type === packetTypes.publish) this.#onCommand(nowMs);
       else if (type === packetTypes.suback) this.#becameReady();
       else if (type === packetTypes.connack) {
@@ -184,6 +195,11 @@ export class LoadConnection {
         else this.#subscribe();
       }
     }
+  }
+
+  #onPingresp(nowMs: number): void {
+    const count = this.#batches?.shift() ?? 0;
+    for (let done = 0; done < count; done += 1) this.#onPuback((this.#before % ringSize) + 1, nowMs);
   }
 
   #onPuback(packetId: number, nowMs: number): void {

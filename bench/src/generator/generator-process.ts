@@ -1,10 +1,12 @@
 /** The generator: a process of its own, so that its work is never counted as, or delayed by, the bench's. */
 import { LatencyHistogram } from "@headrace/simulator";
+import { answerRequests, within } from "../processes/asked-process.ts";
 import { LoadConnection, type Totals } from "./connection.ts";
 import type { Answer, GeneratorOptions, Percentiles, Request, Sample } from "./messages.ts";
 import { Pacer } from "./pacer.ts";
 
 const connectTimeoutMs = 20_000;
+const connectsAtOnce = 100;
 
 const pacer = new Pacer();
 const connections: LoadConnection[] = [];
@@ -30,13 +32,15 @@ async function connectAll(options: GeneratorOptions): Promise<void> {
     const connection = new LoadConnection(index, options, totals, pacer);
     connections.push(connection);
     pacer.add(connection);
+    // Not more at once than a server's backlog takes.
+    if (index % connectsAtOnce === connectsAtOnce - 1) await allReady(options);
   }
-  const timeout = setTimeout(() => {
-    totals.failure ??= `${totals.open} of ${options.connections} connections after ${connectTimeoutMs / 1000} s`;
-    answer({ type: "failed", message: totals.failure });
-  }, connectTimeoutMs);
-  await Promise.all(connections.map(({ ready }) => ready));
-  clearTimeout(timeout);
+  await allReady(options);
+}
+
+async function allReady({ connections: wanted }: GeneratorOptions): Promise<void> {
+  const ready = Promise.all(connections.map((connection) => connection.ready));
+  await within(ready, connectTimeoutMs, () => `${totals.open} of ${wanted} connections`);
   if (totals.failure !== undefined) throw new Error(totals.failure);
 }
 
@@ -62,8 +66,6 @@ function sample(resetLatency: boolean): Sample {
   return result;
 }
 
-const answer = (message: Answer): void => void process.send?.(message);
-
 async function handle(request: Request): Promise<Answer> {
   switch (request.type) {
     case "connect":
@@ -79,9 +81,4 @@ async function handle(request: Request): Promise<Answer> {
   }
 }
 
-process.on("message", (request: Request) => {
-  handle(request).then(answer, (error: Error) => answer({ type: "failed", message: error.message }));
-});
-// Without its bench there is nothing to measure. Signals are the bench's business.
-process.on("disconnect", () => process.exit(0));
-process.on("SIGINT", () => {});
+answerRequests(handle);

@@ -3,7 +3,9 @@
 export interface GeneratorOptions {
   readonly port: number;
   readonly connections: number;
-  /** QoS 1 messages without PUBACK, per connection; 1 to 100. */
+  /** At QoS 0 a PINGREQ follows each batch, and its PINGRESP says that the server has taken what was before it. */
+  readonly qos: 0 | 1;
+  /** Messages without PUBACK or PINGRESP, per connection; 1 to 100. */
   readonly window: number;
   readonly payloadBytes: number;
   /** Every connection subscribes to the commands of its device and measures from publish to command. */
@@ -62,5 +64,4 @@ export type Request =
 export type Answer =
   | { readonly type: "done" }
   | { readonly type: "sample"; readonly sample: Sample }
-  | { readonly type: "acknowledged"; readonly connections: readonly AcknowledgedIds[] }
-  | { readonly type: "failed"; readonly message: string };
+  | { readonly type: "acknowledged"; readonly connections: readonly AcknowledgedIds[] };

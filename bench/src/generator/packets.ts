@@ -23,6 +23,7 @@ export const topicOf = (connection: number): string => `bench/${deviceOf(connect
 
 export interface PacketOptions {
   readonly connection: number;
+  readonly qos: 0 | 1;
   readonly payloadBytes: number;
   readonly askEvery: number;
 }
@@ -37,14 +38,14 @@ export class PacketRing {
   readonly asks = new Uint8Array(ringSize);
   #sent = 0;
 
-  constructor({ connection, payloadBytes, askEvery }: PacketOptions) {
+  constructor({ connection, qos, payloadBytes, askEvery }: PacketOptions) {
     const random = seededRandom(`bench-${connection}`);
     const packets = Array.from({ length: ringSize }, (_, place) => {
       const ask = askEvery > 0 && (connection + place) % askEvery === 0;
       this.asks[place] = ask ? 1 : 0;
       const payload = Buffer.from(payloadText(connection, place, ask, payloadBytes, random));
       const topic = Buffer.from(topicOf(connection));
-      const { bytes } = encodePublishTemplate({ version: 4, topic, payload, qos: 1, packetId: place + 1 });
+      const { bytes } = encodePublishTemplate({ version: 4, topic, payload, qos, packetId: place + 1 });
       return Buffer.from(bytes);
     });
     this.packetBytes = packets[0]!.length;

@@ -23,19 +23,27 @@ function statOf(pid: number): Stat | undefined {
   return { parent: Number(fields[1]), ticks };
 }
 
-/** CPU seconds that `pid` and its descendants have used. 0 when it is gone. */
-export function treeCpuSeconds(pid: number): number {
+function statsNow(): Map<number, Stat> {
   const stats = new Map<number, Stat>();
   for (const name of readdirSync("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     const stat = statOf(Number(name));
     if (stat !== undefined) stats.set(Number(name), stat);
   }
+  return stats;
+}
+
+/** `pid` and its living descendants. */
+export function treeOf(pid: number, stats: ReadonlyMap<number, { readonly parent: number }> = statsNow()): number[] {
   const belongs = (candidate: number): boolean => {
     for (let at = candidate; at > 1; at = stats.get(at)?.parent ?? 0) if (at === pid) return true;
     return false;
   };
-  let ticks = 0;
-  for (const [candidate, stat] of stats) if (belongs(candidate)) ticks += stat.ticks;
-  return ticks / ticksPerSecond;
+  return [...stats.keys()].filter(belongs);
+}
+
+/** CPU seconds that `pid` and its descendants have used. 0 when it is gone. */
+export function treeCpuSeconds(pid: number): number {
+  const stats = statsNow();
+  return treeOf(pid, stats).reduce((ticks, member) => ticks + (stats.get(member)?.ticks ?? 0), 0) / ticksPerSecond;
 }

@@ -1,39 +1,53 @@
-/** One measurement: what the generator counted and what the server's processes cost between two moments. */
+/** One measurement: what a load counted and what the server's processes cost between two moments. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Generator } from "../generator/generator.ts";
-import type { Percentiles, Sample } from "../generator/messages.ts";
+import type { Percentiles } from "../generator/messages.ts";
 import type { Server } from "../servers/server.ts";
 import { treeCpuSeconds } from "./cpu.ts";
 
-export interface Measured {
-  /** Acknowledged messages a second. */
+/** What every load can say of itself. */
+export interface LoadSample {
+  /** The load's own monotonic clock. */
+  readonly nowMs: number;
+  /** What is counted: acknowledged messages, arrivals, connections. */
+  readonly acknowledged: number;
+  readonly ackLatencyMs: Percentiles;
+  /** CPU seconds of its process since its start. */
+  readonly cpuSeconds: number;
+}
+
+/** A load in a process of its own. */
+export interface Sampled<S extends LoadSample> {
+  sample(options?: { readonly resetLatency: boolean }): Promise<S>;
+}
+
+export interface Measured<S extends LoadSample = LoadSample> {
+  /** What was counted, a second. */
   readonly rate: number;
   readonly cpuSecondsPerMillion: number;
-  /** Cores that the server's process tree kept busy, and the generator's. */
+  /** Cores that the server's process tree kept busy, and the load's process. */
   readonly cores: number;
   readonly generatorCores: number;
   readonly ackLatencyMs: Percentiles;
-  readonly roundTripMs: Percentiles;
-  readonly end: Sample;
+  readonly end: S;
 }
 
 /** Measures for `seconds` under whatever load runs; `during` is called about four times a second. */
-export async function measure(
+export async function measure<S extends LoadSample>(
   server: Server,
-  generator: Generator,
+  load: Sampled<S>,
   seconds: number,
   signal: AbortSignal,
   during: () => Promise<void> = async () => {},
-): Promise<Measured> {
-  await generator.sample({ resetLatency: true });
+): Promise<Measured<S>> {
+  await load.sample({ resetLatency: true });
   const cpuBefore = treeCpuSeconds(server.pid);
-  const start = await generator.sample();
+  const start = await load.sample();
   const endMs = performance.now() + seconds * 1000;
   for (let left = endMs - performance.now(); left > 0; left = endMs - performance.now()) {
     await sleep(Math.min(250, left), undefined, { signal });
     await during();
   }
-  const end = await generator.sample();
+  const end = await load.sample();
   const cpu = treeCpuSeconds(server.pid) - cpuBefore;
   const elapsed = (end.nowMs - start.nowMs) / 1000;
   const acknowledged = end.acknowledged - start.acknowledged;
@@ -43,7 +57,6 @@ export async function measure(
     cores: cpu / elapsed,
     generatorCores: (end.cpuSeconds - start.cpuSeconds) / elapsed,
     ackLatencyMs: end.ackLatencyMs,
-    roundTripMs: end.roundTripMs,
     end,
   };
 }

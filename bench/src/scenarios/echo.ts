@@ -29,12 +29,20 @@ export async function echoRound(context: Context, options: EchoOptions): Promise
   const node = { application: "echo" as const, dataFolder: folder.path, ...(lingerMs !== undefined && { lingerMs }) };
   const { profileFolder } = context;
   await using server = await startHeadrace({ ...node, ...(profileFolder !== undefined && { profileFolder }) });
-  const load = { connections, window, payloadBytes: 120, commands: true, answer: context.answer, askEvery };
+  const load = {
+    connections,
+    qos: 1 as const,
+    window,
+    payloadBytes: 120,
+    commands: true,
+    answer: context.answer,
+    askEvery,
+  };
   await using generator = await Generator.start({ ...load, port: server.mqttPort });
   await generator.load({ kind: "paced", rate, burst: 1 });
   await sleep(warmUpMs * 2, undefined, { signal: context.signal });
   const measured = await measure(server, generator, seconds, context.signal);
-  const { p50, p99 } = measured.roundTripMs;
+  const { p50, p99 } = measured.end.roundTripMs;
   // Commands on their way when nothing is sent any more.
   await generator.load({ kind: "idle" });
   await sleep(lateCommandsMs, undefined, { signal: context.signal });

@@ -1,26 +1,52 @@
-/** How many messages a second are stored durably, against mosquitto, which stores nothing. */
+/** How many messages a second are taken in: stored durably by Headrace, taken by its peers. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Generator } from "../generator/generator.ts";
+import type { GeneratorOptions } from "../generator/messages.ts";
 import { measure } from "../measure/window.ts";
 import { startHeadrace } from "../servers/headrace.ts";
 import { killAndReadBack } from "./aftermath.ts";
-import { combined, heading, lossFailures, ratio, resultOf, row } from "./combine.ts";
-import { manyInFlight, mosquittoRound, warmUpMs } from "./peers.ts";
+import { resultOf } from "./combine.ts";
+import { chosenLoads, compare, type NamedLoad } from "./compare.ts";
+import { manyInFlight, warmUpMs } from "./peers.ts";
 import type { Context, Report, SystemResult } from "./scenario.ts";
+import { type System, systemsOf } from "./systems.ts";
 
 const secondsDefault = 10;
+/** QoS 0 is not promised: until what the server has read is stored. */
+const settleMs = 2_000;
 
-async function headraceRound(context: Context, seconds: number): Promise<SystemResult> {
+interface IngestLoad extends NamedLoad {
+  readonly options: Omit<GeneratorOptions, "port">;
+}
+
+const load = (qos: 0 | 1, connections: number, window: number): IngestLoad => ({
+  key: `qos${qos}-${connections}x${window}`,
+  title: `QoS ${qos}, ${connections} x ${window}`,
+  options: { ...manyInFlight, qos, connections, window },
+});
+
+const loads = [load(1, 100, 50), load(0, 100, 50), load(1, 1_000, 1), load(0, 1_000, 1)];
+
+async function headraceRound(
+  context: Context,
+  gateways: number,
+  { options: wanted }: IngestLoad,
+  seconds: number,
+): Promise<SystemResult> {
   await using folder = context.folder();
   const { profileFolder } = context;
-  const options = { application: "ingest" as const, dataFolder: folder.path };
+  const options = { application: "ingest" as const, dataFolder: folder.path, gateways };
   await using server = await startHeadrace({ ...options, ...(profileFolder !== undefined && { profileFolder }) });
-  await using generator = await Generator.start({ ...manyInFlight, port: server.mqttPort });
+  await using generator = await Generator.start({ ...wanted, port: server.mqttPort });
   await generator.load({ kind: "closed" });
   await sleep(warmUpMs, undefined, { signal: context.signal });
   const measured = await measure(server, generator, seconds, context.signal);
   // Work that was put off does not show in the CPU time of the window: say how much there was.
   const { lake, log } = await server.status();
+  if (wanted.qos === 0) {
+    await generator.load({ kind: "idle" });
+    await sleep(settleMs, undefined, { signal: context.signal });
+  }
   const survived = await killAndReadBack(context, server, generator, options);
   return resultOf(measured, survived?.lost ?? null, {
     doubled: survived?.doubled ?? 0,
@@ -30,43 +56,26 @@ async function headraceRound(context: Context, seconds: number): Promise<SystemR
   });
 }
 
-export async function ingest(context: Context): Promise<Report> {
+/** A peer keeps nothing of these messages where it could be read back. */
+async function peerRound(context: Context, system: System, load: IngestLoad, seconds: number): Promise<SystemResult> {
+  await using folder = context.folder();
+  await using server = await system.start(folder.path);
+  await using generator = await Generator.start({ ...load.options, port: server.mqttPort });
+  await generator.load({ kind: "closed" });
+  await sleep(warmUpMs, undefined, { signal: context.signal });
+  return resultOf(await measure(server, generator, seconds, context.signal), null);
+}
+
+export function ingest(context: Context): Promise<Report> {
   const seconds = context.seconds ?? secondsDefault;
-  const headraces: SystemResult[] = [];
-  const plains: SystemResult[] = [];
-  const persistents: SystemResult[] = [];
-  for (let round = 1; round <= context.rounds; round += 1) {
-    const say = (name: string, { rate, cores, generatorCores }: SystemResult): void =>
-      context.say(`round ${round}: ${name} ${rate}/s, server ${cores} cores, generator ${generatorCores} cores`);
-    headraces.push(await headraceRound(context, seconds));
-    say("headrace", headraces.at(-1)!);
-    plains.push(await mosquittoRound(context, false, seconds));
-    say("mosquitto", plains.at(-1)!);
-    persistents.push(await mosquittoRound(context, true, seconds));
-    say("mosquitto with persistence", persistents.at(-1)!);
-  }
-  const headrace = combined(headraces);
-  const mosquitto = combined(plains);
-  const mosquittoPersistent = combined(persistents);
-  return {
-    result: {
-      scenario: "ingest",
-      rounds: context.rounds,
-      seconds,
-      headrace,
-      peers: { mosquitto, mosquittoPersistent },
-      ratio: { mosquitto: ratio(headrace, mosquitto), mosquittoPersistent: ratio(headrace, mosquittoPersistent) },
-    },
-    table: [
-      heading,
-      row("headrace, durable", headrace),
-      row("mosquitto", mosquitto),
-      row("mosquitto with persistence", mosquittoPersistent),
-    ],
-    notes: [
-      `headrace / mosquitto: ${ratio(headrace, mosquitto)}; with persistence: ${ratio(headrace, mosquittoPersistent)}`,
-      `rows that the lake had not taken at the end of the window: ${headrace.lakeLagRows}`,
-    ],
-    failures: lossFailures("headrace", headrace),
-  };
+  return compare(context, {
+    scenario: "ingest",
+    seconds,
+    loads: chosenLoads(loads, context),
+    systems: systemsOf(context),
+    run: (system, wanted) =>
+      system.gateways === undefined
+        ? peerRound(context, system, wanted, seconds)
+        : headraceRound(context, system.gateways, wanted, seconds),
+  });
 }

@@ -1,4 +1,4 @@
-/** mosquitto under the same generator. */
+/** mosquitto under the generator, and the load that `ingest` and `end-to-end` share. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Generator } from "../generator/generator.ts";
 import type { GeneratorOptions } from "../generator/messages.ts";
@@ -10,6 +10,7 @@ import type { Context, SystemResult } from "./scenario.ts";
 /** The load of `ingest` and `end-to-end`. */
 export const manyInFlight: Omit<GeneratorOptions, "port"> = {
   connections: 100,
+  qos: 1,
   window: 50,
   payloadBytes: 120,
   commands: false,

@@ -2,6 +2,7 @@
 
 import type { Percentiles } from "../generator/messages.ts";
 import type { Disk } from "../measure/disk.ts";
+import type { Absent, Peer } from "../servers/peer.ts";
 
 export interface Context {
   readonly rounds: number;
@@ -11,6 +12,11 @@ export interface Context {
   readonly profileFolder: string | undefined;
   /** Devices acknowledge their commands. */
   readonly answer: boolean;
+  /** Brokers that take turns with Headrace, and those that were asked for and are not here. */
+  readonly peers: readonly Peer[];
+  readonly absent: readonly Absent[];
+  /** Loads of the scenario that were asked for; undefined: all. */
+  readonly loads: readonly string[] | undefined;
   readonly signal: AbortSignal;
   /** Progress, for people. */
   say(line: string): void;
@@ -20,12 +26,13 @@ export interface Context {
 
 /** One system under one load, the middle of all rounds. */
 export interface SystemResult {
-  /** Acknowledged messages a second. */
+  /** What is counted, a second: acknowledged messages, arrivals at subscribers, connections. */
   readonly rate: number;
-  /** CPU seconds of the server's whole process tree for a million acknowledged messages. */
+  /** CPU seconds of the server's whole process tree for a million of them. */
   readonly cpuSecondsPerMillion: number;
+  /** Until the acknowledgement, the arrival, the CONNACK. */
   readonly ackLatencyMs: Percentiles;
-  /** Acknowledged messages that were gone after kill -9; null where nothing is kept. */
+  /** Acknowledged messages that were gone after kill -9, or did not arrive; null where nothing can be read back. */
   readonly lost: number | null;
   readonly [more: string]: unknown;
 }
@@ -50,6 +57,5 @@ export interface Machine {
   readonly cores: number;
   readonly cpu: string;
   readonly node: string;
-  readonly mosquitto: string | undefined;
   readonly disk: Disk;
 }

@@ -47,6 +47,10 @@ export interface HeadraceOptions {
   readonly profileFolder?: string;
   /** Longest wait of input for company, ms; default: the node's. */
   readonly lingerMs?: number;
+  /** Gateway threads; default: the node's. */
+  readonly gateways?: number;
+  /** Most connections of each gateway thread; default: the node's. */
+  readonly connections?: number;
 }
 
 interface NodeFile {
@@ -66,12 +70,14 @@ function nodeFile(dataFolder: string): NodeFile | undefined {
 
 /** Starts a node on the folder, which may hold data; settles when it takes messages. */
 export async function startHeadrace(options: HeadraceOptions): Promise<Headrace> {
-  const { application, dataFolder, profileFolder, lingerMs } = options;
+  const { application, dataFolder, profileFolder, lingerMs, gateways, connections } = options;
   const app = fileURLToPath(new URL(`../../apps/${application}.ts`, import.meta.url));
   const profile = profileFolder === undefined ? [] : ["--cpu-prof", "--cpu-prof-dir", profileFolder];
   const node = ["--conditions=headrace-source", "--disable-warning=ExperimentalWarning", ...profile];
-  const linger = lingerMs === undefined ? [] : ["--linger", String(lingerMs)];
-  const start = ["start", app, "--data", dataFolder, "--mqtt-port", "0", "--http-port", "0", "--json", ...linger];
+  const more = Object.entries({ "--linger": lingerMs, "--gateways": gateways, "--connections": connections }).flatMap(
+    ([name, value]) => (value === undefined ? [] : [name, String(value)]),
+  );
+  const start = ["start", app, "--data", dataFolder, "--mqtt-port", "0", "--http-port", "0", "--json", ...more];
   // A session of its own: Ctrl-C at the terminal ends the bench, and the bench ends the server.
   const child = spawn(process.execPath, [...node, cli, ...start], {
     stdio: ["ignore", "pipe", "pipe"],

@@ -6,6 +6,8 @@ export interface Server extends AsyncDisposable {
   readonly mqttPort: number;
   /** kill -9 of the server's process; settles when it is gone. */
   kill(): Promise<void>;
+  /** Drains and ends it, where that writes a profile. */
+  stop?(): Promise<void>;
 }
 
 const running = new Set<ChildProcess>();

@@ -94,7 +94,10 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
       streams: streamsOf(release.outline),
       listeners: options.listeners ?? [{ transport: "tcp", host, port: mqttPortDefault }],
       gateways: options.gateways ?? 1,
-      ...(options.lingerMs !== undefined && { limits: { lingerMs: options.lingerMs } }),
+      limits: {
+        ...(options.lingerMs !== undefined && { lingerMs: options.lingerMs }),
+        ...(options.connectionsMax !== undefined && { connectionsMax: options.connectionsMax }),
+      },
     });
     const openGateway = gateway;
     undo.push(() => openGateway.close({ deadlineMs: 2000 }));

@@ -15,6 +15,8 @@ export interface StartOptions {
   readonly httpPort?: number;
   /** Gateway threads; default 1, which shares a thread with the log. */
   readonly gateways?: number;
+  /** Open connections of each gateway thread; default 10,000. Never more than the process may open files. */
+  readonly connectionsMax?: number;
   /** Longest wait of input for company at low rates, ms; default 1, 0 never waits. */
   readonly lingerMs?: number;
   /** Takes what functions log and what the node has to say. */

@@ -15,6 +15,7 @@ export interface NodeOptions {
   readonly mqttPort: number;
   readonly httpPort: number;
   readonly gateways?: number;
+  readonly connections?: number;
   readonly linger?: number;
   readonly fleet?: string | true;
   readonly devices?: number;
@@ -38,6 +39,7 @@ export const withNode = (command: Command): Command =>
     .option("--mqtt-port <port>", "port for MQTT; 0 takes a free one", port, 1883)
     .option("--http-port <port>", "port for the HTTP API; 0 takes a free one", port, 8080)
     .option("--gateways <n>", "gateway threads on the MQTT port", wholeNumber(1, 64))
+    .option("--connections <n>", "most connections of each gateway thread", wholeNumber(1, 1_000_000))
     .option("--linger <ms>", "longest wait of a message for others, to share a sync at low rates", wholeNumber(0, 20))
     .option("--fleet [file]", "simulate devices; default: fleet.ts beside the application")
     .option("--devices <n>", "simulated devices, instead of what the fleet says", wholeNumber(1, 100_000))

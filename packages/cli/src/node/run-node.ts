@@ -14,6 +14,7 @@ export interface RunOptions {
   readonly listeners: readonly ListenerOptions[];
   readonly httpPort: number;
   readonly gateways?: number;
+  readonly connections?: number;
   readonly linger?: number;
   readonly fleet?: string | true;
   readonly devices?: number;
@@ -94,6 +95,7 @@ export async function runNode(options: RunOptions, dependencies: RunDependencies
     listeners: options.listeners,
     httpPort: options.httpPort,
     ...(options.gateways !== undefined && { gateways: options.gateways }),
+    ...(options.connections !== undefined && { connectionsMax: options.connections }),
     ...(options.linger !== undefined && { lingerMs: options.linger }),
     log: (entry) => display.note(logLine(entry)),
   });

@@ -40,6 +40,8 @@ export interface Comparison<L extends NamedLoad> {
   cells?(name: string, result: SystemResult): string[];
   /** Whether what is lost of this load makes the run a failure; default: always. */
   mayLose?(load: L): boolean;
+  /** How many times better ours is; default: by the rate. */
+  ratio?(load: L, ours: SystemResult, theirs: SystemResult): number;
   readonly notes?: readonly string[];
 }
 
@@ -77,6 +79,8 @@ async function measureOne<L extends NamedLoad>(
   }
 }
 
+const byRate = (_: NamedLoad, ours: SystemResult, theirs: SystemResult): number => ratio(ours, theirs);
+
 function reportOf<L extends NamedLoad>(context: Context, comparison: Comparison<L>, rows: readonly Row<L>[]): Report {
   const cells = comparison.cells ?? row;
   const table: string[][] = [];
@@ -97,7 +101,7 @@ function reportOf<L extends NamedLoad>(context: Context, comparison: Comparison<
       table.push(cells(`${load.title}: ${title}`, result));
       if (gateways === undefined) {
         peers[key] = result;
-        ratios[key] = ratio(own.headrace!, result);
+        ratios[key] = (comparison.ratio?.bind(comparison) ?? byRate)(load, own.headrace!, result);
       } else {
         own[key] = result;
         if (comparison.mayLose?.(load) !== true) failures.push(...lossFailures(`${load.title}: ${title}`, result));

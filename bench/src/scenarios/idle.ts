@@ -6,7 +6,7 @@ import { treePssBytes } from "../measure/memory.ts";
 import { round } from "../measure/statistics.ts";
 import { type LoadSample, measure, type Sampled } from "../measure/window.ts";
 import type { Server } from "../servers/server.ts";
-import { resultOf } from "./combine.ts";
+import { ratio, resultOf } from "./combine.ts";
 import { chosenLoads, compare, type NamedLoad } from "./compare.ts";
 import { manyInFlight, warmUpMs } from "./peers.ts";
 import type { Context, Report, SystemResult } from "./scenario.ts";
@@ -83,6 +83,11 @@ export function idle(context: Context): Promise<Report> {
       ackLatencyMs.p50.toFixed(2),
       ackLatencyMs.p99.toFixed(2),
     ],
-    notes: [`a ping every ${keepAliveSeconds} s from each idle connection`],
+    ratio: ({ active }, ours, theirs) =>
+      active > 0 ? ratio(ours, theirs) : round(Number(theirs.bytesPerConnection) / Number(ours.bytesPerConnection), 2),
+    notes: [
+      "the ratio of idle connections compares their memory: above 1, a connection of Headrace takes less",
+      `a ping every ${keepAliveSeconds} s from each idle connection`,
+    ],
   });
 }

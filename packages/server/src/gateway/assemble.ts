@@ -3,8 +3,10 @@ import { type OutboxBudget, reasonCodes } from "@headrace/mqtt";
 import type { ListenerTraffic } from "../control.ts";
 import { Clients } from "./clients.ts";
 import { Connection } from "./connection.ts";
+import { type ConnectionCounts, Door } from "./door.ts";
 import { FanOut, receivePolicy } from "./fan-out.ts";
 import type { GatewayFigures } from "./figures.ts";
+import { Flapping } from "./flapping.ts";
 import type { Ingest } from "./ingest.ts";
 import { Intake } from "./intake.ts";
 import { KeepAlive } from "./keep-alive.ts";
@@ -16,7 +18,7 @@ import { Retained, type RetainedLog } from "./retained.ts";
 import { Router } from "./routes.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Shared } from "./shared.ts";
-import { connectionBudget, type Listener, openListener } from "./transports/listener.ts";
+import { descriptorsFree, type Listener, openListener } from "./transports/listener.ts";
 import type { ListenerOptions } from "./transports/transport.ts";
 
 export interface Parts {
@@ -26,6 +28,7 @@ export interface Parts {
   readonly authenticate: Authenticate;
   readonly nowMs: () => number;
   readonly limits: GatewayLimits;
+  readonly connections: ConnectionCounts;
   /** Called with a device that has just subscribed to its commands. */
   readonly onReady: (device: string) => void;
   /** Opens what keeps sessions over connections. */
@@ -42,6 +45,14 @@ export const assemble = async (parts: Parts): Promise<Shared> => {
   const retained = new Retained(retainedLog, { messagesMax, bytesMax });
   const fanOut = new FanOut(ingest, receivePolicy(authorize));
   const outgoing = { bytes: 0, bytesMax: limits.outgoingBytesMax, floorBytes: outgoingFloorBytes };
+  const counters = { refused: 0, reasons: {} };
+  const clock = (): number => performance.now();
+  const {
+    flappingConnectsMax: connectsMax,
+    flappingWindowMs: windowMs,
+    flappingHoldOffMs: holdOffMs,
+    connectionsMax,
+  } = limits;
   const sessions = await parts.sessions?.(fanOut, outgoing);
   return {
     router: new Router(),
@@ -50,13 +61,20 @@ export const assemble = async (parts: Parts): Promise<Shared> => {
     fanOut,
     retained,
     clients: new Clients(),
-    keepAlive: new KeepAlive(() => performance.now()),
+    keepAlive: new KeepAlive(clock),
     limits,
     authorize,
     authenticate,
     nowMs,
     outgoing,
-    counters: { refused: 0, reasons: {} },
+    counters,
+    door: new Door({
+      limits: { ...limits, connectionsMax: Math.min(connectionsMax, descriptorsFree()) },
+      connections: parts.connections,
+      reasons: counters.reasons,
+      nowMs: clock,
+    }),
+    flapping: new Flapping({ connectsMax, windowMs, holdOffMs }, clock),
     sessions,
     mechanisms: parts.mechanisms,
     subscribed: (filter, receiver) => {
@@ -86,15 +104,14 @@ export const acceptConnections = async (
   listeners: readonly ListenerOptions[],
   { reusePort = false }: { readonly reusePort?: boolean } = {},
 ): Promise<readonly MqttListener[]> => {
-  const budget = connectionBudget(shared.limits.connectionsMax);
   const opened: MqttListener[] = [];
   try {
     for (const options of listeners) {
       const figures = new ListenerFigures(options.transport);
       const listener = await openListener(options, {
-        budget,
+        door: shared.door,
         reusePort,
-        accept: (wire, peer) => void new Connection(wire, shared, peer, figures),
+        accept: (wire, peer, visit) => void new Connection(wire, shared, peer, visit, figures),
       });
       figures.port = listener.port;
       opened.push(Object.assign(listener, { status: () => figures.status(listener.counts.turnedAway) }));

@@ -18,6 +18,7 @@ import { AckBuffer } from "./ack-buffer.ts";
 import { Admission, type Admitted } from "./admission.ts";
 import type { Client } from "./clients.ts";
 import { ConnectionRecord } from "./connection-record.ts";
+import type { Visit } from "./door.ts";
 import type { DurableSession, SessionConnection } from "./durable-session.ts";
 import type { FanOutMessage, Held } from "./fan-out-message.ts";
 import type { GroupMember, Publisher } from "./ingest.ts";
@@ -43,6 +44,9 @@ import { allowed, Verdicts } from "./verdicts.ts";
 
 /** Answers to one client that wait for their group; then it is not read. */
 const answersBytesMax = 64 * 1024;
+
+/** How long a client that may only be told that there are too many may take to ask. */
+const refusalDeadlineMs = 1_000;
 
 export class Connection implements GroupMember, SessionConnection, Client {
   readonly #shared: Shared;
@@ -75,11 +79,11 @@ export class Connection implements GroupMember, SessionConnection, Client {
   identity: string | undefined;
   clientId = "";
 
-  constructor(socket: Wire, shared: Shared, peer: Peer, figures: ListenerFigures) {
+  constructor(socket: Wire, shared: Shared, peer: Peer, visit: Visit, figures: ListenerFigures) {
     this.#socket = socket;
     this.#shared = shared;
     this.#record = new ConnectionRecord(shared, socket, peer, figures);
-    const { limits } = shared;
+    const { limits, ingest } = shared;
     this.#scanner = new PacketScanner({ from: "client", maximumPacketSize: limits.packetBytesMax });
     this.#session = new ServerSession<Held>({
       ...sessionLimits(limits),
@@ -87,7 +91,7 @@ export class Connection implements GroupMember, SessionConnection, Client {
       sharedSubscriptions: shared.sessions !== undefined,
       generateClientId: () => shared.clients.newId(),
       maximumPacketSize: limits.packetBytesMax,
-      receiveMaximum: limits.receiveMaximum,
+      receiveMaximum: ingest.isHalfFull ? Math.max(1, limits.receiveMaximum >> 3) : limits.receiveMaximum,
       keepAliveMaxSeconds: limits.keepAliveMaxSeconds,
       idleMaxSeconds: limits.idleMaxSeconds,
       queueBytesMax: limits.subscriberBytesMax,
@@ -105,6 +109,7 @@ export class Connection implements GroupMember, SessionConnection, Client {
       run: (actions) => this.#run(actions),
       identity: () => this.identity,
       peer,
+      visit,
       admit: (connect, answer) => this.#admit(connect, answer),
       wait: (done) => this.#reading.wait(done),
       isGone: () => this.#socket.destroyed || this.#closing,
@@ -114,6 +119,9 @@ export class Connection implements GroupMember, SessionConnection, Client {
       limits,
       reasons: shared.counters.reasons,
       acceptedMs: peer.acceptedMs,
+      connectDeadlineMs: visit.isOver
+        ? Math.min(refusalDeadlineMs, limits.connectDeadlineMs)
+        : limits.connectDeadlineMs,
       silenceMaxMs: () => this.#session.silenceMaxMs,
       onSilent: (lastMs, nowMs) => this.#run(this.#session.onTick(lastMs, nowMs)),
       destroy: () => socket.destroy(),
@@ -124,6 +132,7 @@ export class Connection implements GroupMember, SessionConnection, Client {
       scanner: this.#scanner,
       patience: this.#patience,
       scan: () => this.#scan(),
+      isConnected: () => this.#connected,
       isClosing: () => this.#closing,
       mustWaitForGroup: () => this.#mustWaitForGroup(),
     });

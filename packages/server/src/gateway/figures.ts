@@ -1,6 +1,6 @@
 /** What gateway threads count: each its own, added up by the thread of the log, shown as metrics. */
 
-import type { ListenerCounts } from "./transports/listener.ts";
+import type { ListenerCounts } from "./transports/transport.ts";
 
 /** Why something was refused or ended, and how often: a reason code of MQTT 5.0 as "0x82", or a word where no code is sent. */
 export type Reasons = Record<string, number>;
@@ -34,7 +34,7 @@ export const noFigures: GatewayFigures = {
 };
 
 /** Words for ends that no reason code is sent with. */
-export type WordlessEnd = "connect-deadline" | "answers-untaken" | "unfinished";
+export type WordlessEnd = "connect-deadline" | "answers-untaken" | "unfinished" | "connections" | "address";
 
 export const countReason = (reasons: Reasons, reason: number | WordlessEnd): void => {
   const name = typeof reason === "string" ? reason : `0x${reason.toString(16).padStart(2, "0")}`;

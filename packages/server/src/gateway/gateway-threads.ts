@@ -4,6 +4,7 @@ import { readBlockHeader } from "@headrace/engine";
 import type { EmbeddedLog } from "../log/index.ts";
 import { openRpc, type Rpc } from "../threads/index.ts";
 import type { DeviceOf } from "./device-of.ts";
+import { connectionCounts } from "./door.ts";
 import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
 import { type GatewayFigures, noFigures, sumFigures } from "./figures.ts";
 import { markRepeats } from "./mark-repeats.ts";
@@ -48,6 +49,7 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
   const { log, shared, count, checks } = options;
   const { retained, fanOut, limits } = shared;
   const figures: GatewayFigures[] = Array.from({ length: count }, () => noFigures);
+  const connections = connectionCounts(count);
   const workers: Worker[] = [];
   const threads: Rpc[] = [];
   const running = new Set<Rpc>();
@@ -96,6 +98,7 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
       if (!isClosing) process.emitWarning(`gateway thread ${index + 1} ended: ${error.message}`);
     });
     worker.on("exit", () => {
+      Atomics.store(connections, index, 0);
       const closed = figures[index].listeners.map((counts) => ({ ...counts, connections: 0 }));
       figures[index] = { ...figures[index], listeners: closed };
       running.delete(threads[index] as Rpc);
@@ -134,7 +137,7 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
     for (const listener of listeners) await assertFree(listener);
     for (const [index, thread] of threads.entries()) {
       const streams = await options.streamsOf(index);
-      const start: ThreadStart = { listeners, limits, streams, retained: retained.all() };
+      const start: ThreadStart = { listeners, limits, streams, retained: retained.all(), connections, index };
       const ports = (await thread.call("start", [start])) as number[];
       // A free port that the first thread was given is the port of the others.
       listeners = listeners.map((listener, place) => ({ ...listener, port: ports[place] ?? listener.port }));

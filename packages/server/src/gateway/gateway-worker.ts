@@ -48,7 +48,14 @@ const setStreams = (streams: readonly ThreadStream[]): void => {
 };
 
 /** @returns the ports, in the order of the options */
-const start = async ({ listeners: options, limits, streams, retained }: ThreadStart): Promise<number[]> => {
+const start = async ({
+  listeners: options,
+  limits,
+  streams,
+  retained,
+  connections,
+  index,
+}: ThreadStart): Promise<number[]> => {
   const log = new ThreadLog(rpc);
   const ingest = new Ingest(log, limits.waitingBytesMax, limits.lingerMs);
   shared = await assemble({
@@ -58,6 +65,7 @@ const start = async ({ listeners: options, limits, streams, retained }: ThreadSt
     authenticate: anonymous,
     nowMs: Date.now,
     limits,
+    connections: { counts: connections, thread: index },
     onReady: (device) => rpc.emit("ready", [device]),
   });
   const { subscribers } = shared.fanOut;

@@ -15,6 +15,7 @@ import { acceptConnections, assemble, drain, figuresOf } from "./assemble.ts";
 import { blocksOf } from "./blocks.ts";
 import { kickClient, listClients, mergePages, showClient } from "./client-list.ts";
 import { DeviceDelivery } from "./device-delivery.ts";
+import { connectionCounts } from "./door.ts";
 import type { GatewayFigures } from "./figures.ts";
 import { startThreads, type Threads } from "./gateway-threads.ts";
 import { Idempotency } from "./idempotency.ts";
@@ -30,8 +31,7 @@ import type { Shared } from "./shared.ts";
 import { SourceStreams } from "./source-streams.ts";
 import { Key } from "./stream-state.ts";
 import { Submissions } from "./submit.ts";
-import type { ListenerCounts } from "./transports/listener.ts";
-import type { ListenerOptions } from "./transports/transport.ts";
+import type { ListenerCounts, ListenerOptions } from "./transports/transport.ts";
 import { publishWill } from "./wills.ts";
 
 export interface GatewayOptions {
@@ -127,6 +127,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     authenticate: options.authenticate ?? anonymous,
     nowMs,
     limits,
+    connections: { counts: connectionCounts(1), thread: 0 },
     onReady,
     mechanisms: options.mechanisms,
     ...(count === 1 && {

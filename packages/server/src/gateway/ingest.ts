@@ -48,6 +48,7 @@ export class Ingest implements GroupSource, WriterGroup {
   #lastCount = smallGroup;
   #lastSettledMs = 0;
   #paused: (() => void)[] = [];
+  #fullSinceMs: number | undefined;
   #extra: (() => Uint8Array | undefined)[] = [];
   #inFlight = false;
   #sendersWaiting = 0;
@@ -75,6 +76,13 @@ export class Ingest implements GroupSource, WriterGroup {
   }
   get isFull(): boolean {
     return this.#waitingBytes >= this.#waitingBytesMax;
+  }
+  get isHalfFull(): boolean {
+    return this.#waitingBytes >= this.#waitingBytesMax / 2;
+  }
+  /** For how long there has been no room for somebody. */
+  fullForMs(nowMs: number): number {
+    return this.#fullSinceMs === undefined ? 0 : nowMs - this.#fullSinceMs;
   }
   get waitingBytesMax(): number {
     return this.#waitingBytesMax;
@@ -208,6 +216,7 @@ export class Ingest implements GroupSource, WriterGroup {
 
   /** Calls `resume` once there is room again. */
   pauseUntilRoom(resume: () => void): void {
+    this.#fullSinceMs ??= performance.now();
     this.#paused.push(resume);
   }
 
@@ -271,6 +280,7 @@ export class Ingest implements GroupSource, WriterGroup {
     if (this.#paused.length === 0 || this.isFull) return;
     const paused = this.#paused;
     this.#paused = [];
+    this.#fullSinceMs = undefined;
     setImmediate(() => {
       for (const resume of paused) resume();
     });

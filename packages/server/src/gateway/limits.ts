@@ -7,8 +7,20 @@ export interface GatewayLimits {
    * sender waits for, does not wait. Default 1 ms; 0 never waits. More saves syncs at low rates and costs latency.
    */
   readonly lingerMs: number;
-  /** Open connections. Default 10,000, less when the process may not open that many files. */
+  /** Open connections of all gateway threads. Default 10,000, less when the process may not open that many files. */
   readonly connectionsMax: number;
+  /** Connections of one address (of version 6: of its first 64 bits) to one gateway thread that have not shown who they are. Default 1,000. */
+  readonly unauthenticatedPerAddressMax: number;
+  /** CONNECTs of a gateway thread in a second, over time; one waits for its turn for 2 s at most and is refused beyond. Default 2,000. */
+  readonly connectsPerSecondMax: number;
+  /** Connects of one client in {@link flappingWindowMs}; one more, and it is held off. Default 30. */
+  readonly flappingConnectsMax: number;
+  /** Default 60,000 ms. */
+  readonly flappingWindowMs: number;
+  /** How long a client is held off. Default 60,000 ms. */
+  readonly flappingHoldOffMs: number;
+  /** How long the gateway may have no room for messages before it refuses connections as well. Default 10,000 ms. */
+  readonly overloadedAfterMs: number;
   /** Largest MQTT packet in bytes. Default 262,144. */
   readonly packetBytesMax: number;
   /** QoS 1 messages of one client without PUBACK. Default 1,000. */
@@ -60,6 +72,12 @@ export const defaultLimits: GatewayLimits = {
   waitingBytesMax: 8 * 1024 * 1024,
   lingerMs: 1,
   connectionsMax: 10_000,
+  unauthenticatedPerAddressMax: 1_000,
+  connectsPerSecondMax: 2_000,
+  flappingConnectsMax: 30,
+  flappingWindowMs: 60_000,
+  flappingHoldOffMs: 60_000,
+  overloadedAfterMs: 10_000,
   packetBytesMax: 262_144,
   receiveMaximum: 1_000,
   connectDeadlineMs: 5_000,

@@ -11,6 +11,7 @@ export interface PatienceParts {
   readonly limits: GatewayLimits;
   readonly reasons: Reasons;
   readonly acceptedMs: number;
+  readonly connectDeadlineMs: number;
   /** For how long a connected client may say nothing. */
   readonly silenceMaxMs: () => number;
   /** The client is connected, and was silent for that long. */
@@ -44,7 +45,7 @@ export class Patience implements Watched {
     const { limits, silenceMaxMs } = this.#parts;
     if (this.#phase === "closing") return this.#phaseSinceMs + closeDeadlineMs;
     if (this.#held === "client") return this.#heldSinceMs + limits.stalledMaxMs;
-    const maxMs = this.#phase === "connected" ? silenceMaxMs() : limits.connectDeadlineMs;
+    const maxMs = this.#phase === "connected" ? silenceMaxMs() : this.#parts.connectDeadlineMs;
     if (this.#held === "node") return performance.now() + maxMs;
     return (this.#phase === "connected" ? this.#lastMs : this.#phaseSinceMs) + maxMs;
   }

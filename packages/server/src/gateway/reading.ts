@@ -14,6 +14,7 @@ export interface ReadingParts {
   readonly patience: Patience;
   /** Scans until the scanner has no input, the connection closes, or the client is held. */
   readonly scan: () => void;
+  readonly isConnected: () => boolean;
   readonly isClosing: () => boolean;
   /** Whether the client has so much in the groups that are open or on their way that it has to wait for them. */
   readonly mustWaitForGroup: () => boolean;
@@ -69,9 +70,10 @@ export class Reading {
 
   /** Each reason has somebody who lets go of the client again. */
   #mustHold(): boolean {
-    const { shared, wire, mustWaitForGroup } = this.#parts;
+    const { shared, wire, isConnected, mustWaitForGroup } = this.#parts;
     const { ingest, limits } = shared;
-    if (ingest.isFull) ingest.pauseUntilRoom(() => this.#release());
+    // Who is not connected yet brings no messages, and is to hear what is the matter.
+    if (ingest.isFull && isConnected()) ingest.pauseUntilRoom(() => this.#release());
     else if (mustWaitForGroup()) this.#waitsForGroup = true;
     else if (wire.writableLength > limits.subscriberBytesMax) this.#isStalled = true;
     else if (this.#allowanceBytes < 0 && this.#debtMs() > 0) setTimeout(() => this.#release(), this.#debtMs()).unref();

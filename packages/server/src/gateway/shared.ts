@@ -1,7 +1,9 @@
 import type { OutboxBudget } from "@headrace/mqtt";
 import type { Clients } from "./clients.ts";
+import type { Door } from "./door.ts";
 import type { FanOut } from "./fan-out.ts";
 import type { Reasons } from "./figures.ts";
+import type { Flapping } from "./flapping.ts";
 import type { Ingest } from "./ingest.ts";
 import type { Intake } from "./intake.ts";
 import type { KeepAlive } from "./keep-alive.ts";
@@ -26,6 +28,8 @@ export interface Shared {
   readonly authorize: Authorize;
   readonly authenticate: Authenticate;
   readonly nowMs: () => number;
+  readonly door: Door;
+  readonly flapping: Flapping;
   /** Bytes that connected clients have not taken. */
   readonly outgoing: OutboxBudget;
   readonly counters: { refused: number; readonly reasons: Reasons };

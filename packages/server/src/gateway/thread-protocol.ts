@@ -18,6 +18,10 @@ export interface ThreadStart {
   readonly limits: GatewayLimits;
   readonly streams: readonly ThreadStream[];
   readonly retained: readonly RetainedMessage[];
+  /** Open connections of all gateway threads. */
+  readonly connections: Int32Array<SharedArrayBuffer>;
+  /** Which of them this one is. */
+  readonly index: number;
 }
 
 export interface RetainedMessage {

@@ -2,18 +2,11 @@
 import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { HeadraceError } from "@headrace/sdk";
-import type { ListenerOptions, Peer, Wire } from "./transport.ts";
+import type { Door, Visit } from "../door.ts";
+import type { ListenerCounts, ListenerOptions, Peer, Wire } from "./transport.ts";
 
 /** Descriptors that the log, the lake and the API need, however many devices connect. */
 const descriptorsReserved = 256;
-
-/** What a listener has seen. */
-export interface ListenerCounts {
-  /** Open connections, also those that have not said CONNECT. */
-  readonly connections: number;
-  /** Connections that were turned away because there were too many. */
-  readonly turnedAway: number;
-}
 
 export interface Listener {
   readonly port: number;
@@ -24,17 +17,11 @@ export interface Listener {
   destroy(): void;
 }
 
-/** How many connections the listeners of a gateway thread have together. */
-export interface ConnectionBudget {
-  readonly max: number;
-  open: number;
-}
-
 export interface ListenerParts {
-  readonly budget: ConnectionBudget;
+  readonly door: Door;
   /** Lets several threads listen on one port (Linux). */
   readonly reusePort?: boolean;
-  readonly accept: (wire: Wire, peer: Peer) => void;
+  readonly accept: (wire: Wire, peer: Peer, visit: Visit) => void;
 }
 
 /** Soft limit of open files of this process; Infinity where it cannot be read. */
@@ -47,35 +34,30 @@ const descriptorsMax = (): number => {
   }
 };
 
-export const connectionBudget = (connectionsMax: number): ConnectionBudget => ({
-  max: Math.max(1, Math.min(connectionsMax, descriptorsMax() - descriptorsReserved)),
-  open: 0,
-});
+/** Descriptors that connections may take; at least one. */
+export const descriptorsFree = (): number => Math.max(1, descriptorsMax() - descriptorsReserved);
 
 /** @throws HR_PORT_IN_USE naming host and port */
 export const openListener = async (options: ListenerOptions, parts: ListenerParts): Promise<Listener> => {
   const { transport, host, port } = options;
-  const { budget, accept } = parts;
+  const { door, accept } = parts;
   const sockets = new Set<Socket>();
   let turnedAway = 0;
   const server = createServer({ noDelay: true }, (socket) => {
-    if (budget.open >= budget.max) {
+    const { remoteAddress: address = "", remotePort = 0 } = socket;
+    const visit = door.open(address);
+    if (visit === undefined) {
       turnedAway += 1;
       socket.destroy();
       return;
     }
-    budget.open += 1;
+    if (visit.isOver) turnedAway += 1;
     sockets.add(socket);
     socket.on("close", () => {
-      budget.open -= 1;
+      visit.end();
       sockets.delete(socket);
     });
-    const { remoteAddress: address = "", remotePort = 0 } = socket;
-    accept(socket, { transport, address, port: remotePort, acceptedMs: performance.now() });
-  });
-  server.maxConnections = budget.max;
-  server.on("drop", () => {
-    turnedAway += 1;
+    accept(socket, { transport, address, port: remotePort, acceptedMs: performance.now() }, visit);
   });
   await bind(server, options, parts.reusePort === true);
   server.on("error", (error) => process.emitWarning(`the MQTT listener on ${host}:${port} reports: ${error.message}`));

@@ -38,3 +38,11 @@ export interface Peer {
   /** When the connection was accepted, by the clock that does not jump. */
   readonly acceptedMs: number;
 }
+
+/** What a listener has seen. */
+export interface ListenerCounts {
+  /** Open connections, also those that have not said CONNECT. */
+  readonly connections: number;
+  /** Connections that were turned away because there were too many. */
+  readonly turnedAway: number;
+}

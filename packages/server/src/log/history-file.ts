@@ -8,6 +8,7 @@ import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { type BlockHeader, corrupt, type Files, getUint53, setUint53, viewOf } from "@headrace/engine";
 import { checksum } from "./checksum.ts";
 import { nodeFiles } from "./node-files.ts";
+import { PacedWriter } from "./paced-writer.ts";
 import { makeDurableFolder, syncFolder } from "./segment.ts";
 
 const magic = 0x31485248;
@@ -82,9 +83,9 @@ export const writeHistoryFile = (
   const temporary = `${path}.tmp`;
   const descriptor = files.open(temporary, "w");
   try {
-    for (const part of [...parts, footer, trailer])
-      for (let at = 0; at < part.byteLength; ) at += files.write(descriptor, part, at, part.byteLength - at);
-    files.fsync(descriptor);
+    const writer = new PacedWriter(files, descriptor);
+    for (const part of [...parts, footer, trailer]) writer.write(part);
+    writer.sync();
   } finally {
     files.close(descriptor);
   }

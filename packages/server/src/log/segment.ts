@@ -12,6 +12,7 @@ import { type Files, getUint53, setUint53, viewOf } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
 import { checksum } from "./checksum.ts";
 import { nodeFiles } from "./node-files.ts";
+import { PacedWriter } from "./paced-writer.ts";
 
 const segmentMagic = 0x31575248;
 export const segmentHeaderBytes = 64;
@@ -96,9 +97,10 @@ export const prepareSegment = (folder: string, number: number, segmentBytes: num
   const descriptor = files.open(temporary, "w");
   try {
     const zeros = new Uint8Array(Math.min(segmentBytes, 1024 * 1024));
-    for (let at = 0; at < segmentBytes; )
-      at += files.write(descriptor, zeros, 0, Math.min(zeros.byteLength, segmentBytes - at), at);
-    files.fsync(descriptor);
+    const writer = new PacedWriter(files, descriptor);
+    for (let at = 0; at < segmentBytes; at += zeros.byteLength)
+      writer.write(zeros.subarray(0, Math.min(zeros.byteLength, segmentBytes - at)), at);
+    writer.sync();
   } catch (error) {
     files.remove(temporary);
     throw error;

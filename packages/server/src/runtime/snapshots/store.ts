@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import type { Files } from "@headrace/engine";
-import { makeDurableFolder, nodeFiles, syncFolder } from "../../log/index.ts";
+import { makeDurableFolder, nodeFiles, PacedWriter, syncFolder } from "../../log/index.ts";
 import {
   chainBlockCrc,
   encodeSnapshotHeader,
@@ -88,15 +88,16 @@ export class SnapshotStore {
       let fileBytes = snapshotHeaderBytes;
       let count = 0;
       let blocksCrc = 0;
+      const writer = new PacedWriter(files, descriptor);
       for (const block of blocks) {
-        writeAt(files, descriptor, block, fileBytes);
+        writer.write(block, fileBytes);
         fileBytes += block.byteLength;
         blocksCrc = chainBlockCrc(blocksCrc, block);
         count++;
       }
       header = { ...describe(), fileBytes, sequence, blocks: count, blocksCrc };
-      writeAt(files, descriptor, encodeSnapshotHeader(header), 0);
-      files.fsync(descriptor);
+      writer.write(encodeSnapshotHeader(header), 0);
+      writer.sync();
     } finally {
       files.close(descriptor);
     }
@@ -113,8 +114,3 @@ export class SnapshotStore {
 /** Bytes in a buffer of their own, which can be moved to another thread. */
 const ownBytes = (bytes: Uint8Array): Uint8Array =>
   bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
-
-const writeAt = (files: Files, descriptor: number, bytes: Uint8Array, offset: number): void => {
-  for (let at = 0; at < bytes.byteLength; )
-    at += files.write(descriptor, bytes, at, bytes.byteLength - at, offset + at);
-};

@@ -15,7 +15,7 @@ import type { Control, NodeStatus } from "./control.ts";
 import { type Gateway, type ListenerOptions, startGateway } from "./gateway/index.ts";
 import { type Lake, type LakeStream, superviseLake } from "./lake/index.ts";
 import { EmbeddedLeases } from "./leases/index.ts";
-import { EmbeddedLog, lockFolder, serveLog } from "./log/index.ts";
+import { EmbeddedLog, lockFolder, serveLog, syncingLogSystem } from "./log/index.ts";
 import { metricsText } from "./metrics.ts";
 import type { HeadraceNode, StartOptions } from "./node.ts";
 import { redriveDeadLetter } from "./redrive.ts";
@@ -63,7 +63,7 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
       say({ level: "error", message: `the node stops: ${error instanceof Error ? error.message : String(error)}` });
       closed.reject(error);
     };
-    const log = await EmbeddedLog.open({ folder: dataFolder, onFatal: fatal });
+    const log = await EmbeddedLog.open({ folder: dataFolder, onFatal: fatal, system: syncingLogSystem });
     undo.push(() => log.close());
     if (log.recoveredCut)
       say({

@@ -22,7 +22,9 @@ import { afterEach, describe, expect, test } from "vitest";
 import { EmbeddedLog } from "./embedded.ts";
 import { lockFolder } from "./folder-lock.ts";
 import { decodeFrameHeader } from "./frame.ts";
+import { nodeLogSystem, syncingLogSystem } from "./log-system.ts";
 import { segmentHeaderBytes } from "./segment.ts";
+import { SyncThread } from "./sync-thread.ts";
 
 const folders: string[] = [];
 const newFolder = (): string => {
@@ -34,26 +36,30 @@ afterEach(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
-const openIn = (folder: string, segmentBytes = 8192): Promise<EmbeddedLog> =>
+const openIn = (folder: string, segmentBytes = 8192, system = nodeLogSystem): Promise<EmbeddedLog> =>
   EmbeddedLog.open({
     folder,
     segmentBytes,
+    system,
     nowMs: () => 1000,
     onFatal: (error) => {
       throw error;
     },
   });
 
-describe("the embedded log is a Log", () => {
+describe.each([
+  ["by the thread that writes", nodeLogSystem],
+  ["by a thread of its own", syncingLogSystem],
+])("the embedded log, synced %s, is a Log", (_name, system) => {
   logConformance(
     async () => {
       const folder = newFolder();
-      let log = await openIn(folder);
+      let log = await openIn(folder, 8192, system);
       return {
         log,
         reopen: async () => {
           await log.close();
-          log = await openIn(folder);
+          log = await openIn(folder, 8192, system);
           return log;
         },
         close: () => log.close(),
@@ -61,6 +67,82 @@ describe("the embedded log is a Log", () => {
     },
     { test, equal: (actual, expected) => expect(actual).toEqual(expected) },
   );
+});
+
+describe("with a thread that syncs", () => {
+  /** A sync thread whose answers come when the test says so. */
+  class HeldSync extends SyncThread {
+    readonly held: (() => void)[] = [];
+    failure: string | undefined;
+    override sync(descriptor: number, done: (failure: string | undefined) => void): void {
+      super.sync(descriptor, (failure) => this.held.push(() => done(this.failure ?? failure)));
+    }
+    /** Waits for the next answer and lets it through. */
+    async release(): Promise<void> {
+      while (this.held.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      this.held.shift()?.();
+    }
+  }
+  const openHeld = async () => {
+    const sync = new HeldSync();
+    const failures: unknown[] = [];
+    const opening = EmbeddedLog.open({
+      folder: newFolder(),
+      system: { ...nodeLogSystem, startSync: () => sync },
+      onFatal: (error) => failures.push(error),
+    });
+    const log = await opening;
+    const named = log.open("stream/a/0", "stream");
+    await sync.release();
+    return { log, sync, failures, logId: (await named).id };
+  };
+
+  test("nothing is told, read or written while a group is being synced; what came meanwhile is the next group", async () => {
+    const { log, sync, logId } = await openHeld();
+    const told: string[] = [];
+    log.watch(logId, () => told.push("watcher"));
+    const syncs = log.metrics().syncs;
+    const appended = [0, 1, 2].map(async (sequence) => {
+      if (sequence > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+      await log.append([testBlock({ logId, sequence })]);
+      told.push(`append ${sequence}`);
+    });
+    while (sync.held.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect([told, log.endSequence({ logId, writer: 0 })]).toEqual([[], 0]);
+    await sync.release();
+    await appended[0];
+    expect([told, log.endSequence({ logId, writer: 0 })]).toEqual([["watcher", "append 0"], 1]);
+    await sync.release();
+    await Promise.all(appended);
+    expect(told.slice(2)).toEqual(["watcher", "append 1", "append 2"]);
+    expect(log.metrics().syncs - syncs).toBe(2);
+    await log.close();
+  });
+
+  test("S4: a failed sync is told to nobody but the node, which ends; nothing is tried again", async () => {
+    const { log, sync, failures, logId } = await openHeld();
+    let settled = false;
+    void log.append([testBlock({ logId, sequence: 0 })]).finally(() => {
+      settled = true;
+    });
+    sync.failure = "EIO: i/o error, fdatasync";
+    await sync.release();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(failures).toMatchObject([{ code: "HR_LOG_FAILED", message: expect.stringContaining("EIO") }]);
+    expect([settled, sync.held.length]).toEqual([false, 0]);
+    await expect(log.append([testBlock({ logId, sequence: 1 })])).rejects.toMatchObject({ code: "HR_UNAVAILABLE" });
+  });
+
+  test("closing waits for the sync that is under way and stores what came meanwhile", async () => {
+    const { log, sync, logId } = await openHeld();
+    const first = log.append([testBlock({ logId, sequence: 0 })]);
+    while (sync.held.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    const second = log.append([testBlock({ logId, sequence: 1 })]);
+    const closed = log.close();
+    await sync.release();
+    await Promise.all([first, second, closed]);
+  });
 });
 
 /** The write-ahead log of `count` durable groups as a crash leaves it: without the marker of a clean stop. */

@@ -27,6 +27,7 @@ import type { Gap } from "./history-manifest.ts";
 import { type LogSystem, nodeLogSystem } from "./log-system.ts";
 import { recoverWal } from "./recovery.ts";
 import { makeDurableFolder, segmentBytesDefault } from "./segment.ts";
+import type { SyncThread } from "./sync-thread.ts";
 import { groupBytesMax, Wal } from "./wal.ts";
 
 /** A part of this thread that has open blocks: asked for them when a group forms, told when they are durable. */
@@ -76,7 +77,12 @@ export class EmbeddedLog implements Log {
   #pending: Pending[] = [];
   #wal!: Wal;
   #history!: History;
+  #syncThread: SyncThread | undefined;
+  /** A group is written and not durable yet: the next one forms meanwhile. */
+  #syncing: Promise<void> | undefined;
   #flushAsked = false;
+  /** A group was asked for while one was being synced. */
+  #flushDue = false;
   #lingerTimer: NodeJS.Timeout | undefined;
   #lingerDueMs = Number.POSITIVE_INFINITY;
   #markerTimer: NodeJS.Timeout | undefined;
@@ -100,7 +106,8 @@ export class EmbeddedLog implements Log {
   async #recover(options: EmbeddedLogOptions): Promise<void> {
     const walFolder = join(options.folder, "wal");
     const historyFolder = join(options.folder, "history");
-    const { files, startMaintenance, random32 } = options.system ?? nodeLogSystem;
+    const { files, startMaintenance, startSync, random32 } = options.system ?? nodeLogSystem;
+    this.#syncThread = startSync?.();
     makeDurableFolder(walFolder, files);
     makeDurableFolder(historyFolder, files);
     const segmentBytes = options.segmentBytes ?? segmentBytesDefault;
@@ -286,6 +293,10 @@ export class EmbeddedLog implements Log {
       this.#lingerTimer = setTimeout(() => this.#flush(), lingerMs);
       return;
     }
+    if (this.#syncing) {
+      this.#flushDue = true;
+      return;
+    }
     this.#flushAsked = true;
     setImmediate(() => this.#flush());
   }
@@ -293,6 +304,10 @@ export class EmbeddedLog implements Log {
   #flush(): void {
     this.#flushAsked = false;
     if (this.#closed) return;
+    if (this.#syncing) {
+      this.#flushDue = true;
+      return;
+    }
     clearTimeout(this.#lingerTimer);
     this.#lingerDueMs = Number.POSITIVE_INFINITY;
     const blocks: Uint8Array[] = [];
@@ -347,18 +362,44 @@ export class EmbeddedLog implements Log {
       for (const [index, header] of headers.entries()) {
         for (const listener of this.#early.get(header.logId) ?? []) listener(blocks[index], header);
       }
+      if (this.#syncThread) {
+        this.#syncing = new Promise((settled) => {
+          this.#wal.syncIn(this.#syncThread as SyncThread, (failure) => {
+            this.#syncing = undefined;
+            settled();
+            if (failure) this.#fail(failure);
+            else this.#durable(place, blocks, headers, involved, admitted);
+          });
+        });
+        return;
+      }
       this.#wal.sync();
     } catch (error) {
       const failure = error as HeadraceError;
       if (!isRefusal(failure)) {
-        this.#closed = true;
-        this.#onFatal(failure);
+        this.#fail(failure);
         return;
       }
       for (const source of involved) source.settled(failure);
       for (const append of admitted) append.reject(failure);
       return;
     }
+    this.#durable(place, blocks, headers, involved, admitted);
+  }
+
+  #fail(failure: HeadraceError): void {
+    this.#closed = true;
+    this.#onFatal(failure);
+  }
+
+  /** Tells everybody. */
+  #durable(
+    place: { segment: number; offset: number },
+    blocks: readonly Uint8Array[],
+    headers: readonly BlockHeader[],
+    involved: readonly GroupSource[],
+    admitted: readonly Pending[],
+  ): void {
     let offset = place.offset;
     const touched = new Set<number>();
     for (const [index, header] of headers.entries()) {
@@ -372,11 +413,14 @@ export class EmbeddedLog implements Log {
     for (const source of this.#sources) source.turnEnded?.();
     this.#markerDue = true;
     this.#markerTimer ??= setInterval(() => this.#markIdle(), idleMarkerMs).unref();
+    if (!this.#flushDue) return;
+    this.#flushDue = false;
+    this.requestFlush();
   }
 
   /** Writes a marker once nothing came for a whole interval: damage before it is then corruption, not a torn tail. */
   #markIdle(): void {
-    if (this.#markerDue) {
+    if (this.#markerDue || this.#syncing) {
       this.#markerDue = false;
       return;
     }
@@ -418,6 +462,9 @@ export class EmbeddedLog implements Log {
   /** Writes what is pending and a marker, then closes. */
   async close(): Promise<void> {
     if (this.#closed) return;
+    while (this.#syncing) await this.#syncing;
+    this.#syncThread?.close();
+    this.#syncThread = undefined;
     this.#flush();
     while (this.#pending.length > 0) this.#flush();
     clearInterval(this.#markerTimer);

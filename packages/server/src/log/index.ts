@@ -4,9 +4,10 @@ export { type EarlyListener, EmbeddedLog, type EmbeddedLogOptions, type GroupSou
 export { type Finding, type Progress, Survey } from "./findings.ts";
 export { lockFolder } from "./folder-lock.ts";
 export type { Gap } from "./history-manifest.ts";
-export { type LogSystem, nodeLogSystem } from "./log-system.ts";
+export { type LogSystem, nodeLogSystem, syncingLogSystem } from "./log-system.ts";
 export { type Maintenance, maintenanceSteps } from "./maintenance.ts";
 export { nodeFiles } from "./node-files.ts";
+export { PacedWriter } from "./paced-writer.ts";
 export { RemoteLog, serveLog } from "./remote.ts";
 export { type RepairReport, repairLog } from "./repair.ts";
 export { makeDurableFolder, syncFolder } from "./segment.ts";

@@ -6,10 +6,13 @@ import { openRpc } from "../threads/index.ts";
 import type { HistorySummary } from "./history-summary.ts";
 import type { Maintenance } from "./maintenance.ts";
 import { nodeFiles } from "./node-files.ts";
+import { SyncThread } from "./sync-thread.ts";
 
 export interface LogSystem {
   readonly files: Files;
   readonly startMaintenance: () => Maintenance;
+  /** Starts the thread that syncs; absent: groups are synced by the thread that writes them. */
+  readonly startSync?: () => SyncThread;
   /** A random number of 32 bits. */
   readonly random32: () => number;
 }
@@ -48,3 +51,6 @@ export const nodeLogSystem: LogSystem = {
   startMaintenance: startMaintenanceThread,
   random32: () => randomInt(2 ** 32),
 };
+
+/** For a thread that has more to do than to write the log. */
+export const syncingLogSystem: LogSystem = { ...nodeLogSystem, startSync: () => new SyncThread() };

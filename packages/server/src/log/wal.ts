@@ -4,6 +4,7 @@ import { HeadraceError } from "@headrace/sdk";
 import { encodeFrameHeader, frameFlag, frameHeaderBytes } from "./frame.ts";
 import { ReserveDescriptors } from "./reserve.ts";
 import { encodeSegmentHeader, segmentFile, segmentHeaderBytes } from "./segment.ts";
+import type { SyncThread } from "./sync-thread.ts";
 
 /** Where writing goes on; recovery finds it. */
 export interface WalEnd {
@@ -97,6 +98,21 @@ export class Wal {
         cause: error,
       });
     }
+    this.#synced(startedMs);
+  }
+
+  /** As {@link sync}, in another thread: `done` gets the error after which the process must end. Nothing may be written until then. */
+  syncIn(thread: SyncThread, done: (error?: HeadraceError) => void): void {
+    const startedMs = performance.now();
+    thread.sync(this.#descriptor, (failure) => {
+      if (failure === undefined) {
+        this.#synced(startedMs);
+        done();
+      } else done(new HeadraceError("HR_LOG_FAILED", `the sync of the write-ahead log failed: ${failure}`));
+    });
+  }
+
+  #synced(startedMs: number): void {
     this.syncMs[this.syncs++ & 1023] = performance.now() - startedMs;
     if (this.#written) this.#end = this.#written;
     this.#written = undefined;

@@ -4,9 +4,9 @@
  * Method: the command with an application of large states; its files are flipped, set back, and its process is killed.
  */
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Item, Kept } from "./fixtures/keeping.ts";
 import { appFile, NodeProcess, soon, storedIn, temporaryFolder } from "./node-process.ts";
 
@@ -56,50 +56,105 @@ const flip = (file: string): void => {
   writeFileSync(file, bytes);
 };
 
-test("S13, S16: a node recovers from the older snapshot, and refuses a log that went backwards", {
-  timeout: 300_000,
-}, async () => {
-  using folder = temporaryFolder();
-  using copy = temporaryFolder();
-  const data = join(folder.path, "data");
-  let sent = 0;
-  {
-    await using node = await NodeProcess.start({ app, data });
-    const sender = new Sender(node);
-    await sender.send(5);
-    await node.drained();
-    sent = sender.n;
-    expect(snapshotsIn(data)).toEqual([]);
-    await node.end("SIGTERM");
+/** Puts the log of one data folder into another. */
+const replaceLog = (data: string, from: string): void => {
+  for (const part of ["wal", "history"]) {
+    rmSync(join(data, part), { recursive: true });
+    cpSync(join(from, part), join(data, part), { recursive: true });
   }
-  for (const part of ["wal", "history"]) cpSync(join(data, part), join(copy.path, part), { recursive: true });
-  {
+};
+
+/** Sends until two snapshots are there, each of 4 MiB of journal, and the newest holds at least this commit. */
+const untilTwoSnapshots = async (sender: Sender, data: string, sequenceMin = 0): Promise<void> => {
+  const newest = (): number => Number.parseInt(basename(snapshotsIn(data)[1] ?? "0"), 10);
+  for (let round = 0; round < 60 && (snapshotsIn(data).length < 2 || newest() < sequenceMin); round++)
+    await sender.send(10);
+  const deadline = performance.now() + soon.timeout;
+  while (snapshotsIn(data).length < 2 && performance.now() < deadline) await sleep(50);
+  expect(snapshotsIn(data)).toHaveLength(2);
+};
+
+describe("a node that was killed with two snapshots", { timeout: 300_000 }, () => {
+  const folder = temporaryFolder();
+  afterAll(() => folder[Symbol.dispose]());
+  const early = join(folder.path, "early");
+  const late = join(folder.path, "late");
+  let sentEarly = 0;
+  let sentLate = 0;
+
+  beforeAll(async () => {
+    const data = join(folder.path, "data");
+    {
+      await using node = await NodeProcess.start({ app, data });
+      const sender = new Sender(node);
+      await sender.send(5);
+      await node.drained();
+      sentEarly = sender.n;
+      expect(snapshotsIn(data)).toEqual([]);
+      await node.end("SIGTERM");
+    }
+    cpSync(data, early, { recursive: true });
     await using node = await NodeProcess.start({ app, data });
-    const sender = new Sender(node, sent);
-    // Until two snapshots are there: each 4 MiB of journal make one.
-    while (snapshotsIn(data).length < 2 && sender.n < 500) await sender.send(10);
-    await expect.poll(() => snapshotsIn(data).length, soon).toBe(2);
+    const sender = new Sender(node, sentEarly);
+    await untilTwoSnapshots(sender, data);
     await expectCounted(node, sender.n);
-    sent = sender.n;
+    sentLate = sender.n;
     await node.end("SIGKILL");
-  }
-  flip(snapshotsIn(data)[1] as string);
-  {
+    cpSync(data, late, { recursive: true });
+  }, 300_000);
+
+  const copyOf = (from: string, name: string): string => {
+    const data = join(folder.path, name);
+    cpSync(from, data, { recursive: true });
+    return data;
+  };
+  const refusal = async (data: string): Promise<string> => {
+    await using node = new NodeProcess({ app, data });
+    const { code, stdout, stderr } = await node.ended;
+    expect(code).not.toBe(0);
+    return `${stdout}${stderr}`;
+  };
+
+  test("S13: recovers from the older one when the newest is damaged", async () => {
+    const data = copyOf(late, "s13");
+    flip(snapshotsIn(data)[1] as string);
     await using node = await NodeProcess.start({ app, data });
-    const sender = new Sender(node, sent);
+    const sender = new Sender(node, sentLate);
     await sender.send(1);
     await expectCounted(node, sender.n);
     const ended = await node.end("SIGTERM");
     expect(`${ended.stdout}${ended.stderr}`).toMatch(/damaged and passed over/);
-  }
-  for (const part of ["wal", "history"]) {
-    rmSync(join(data, part), { recursive: true });
-    cpSync(join(copy.path, part), join(data, part), { recursive: true });
-  }
-  await using node = new NodeProcess({ app, data });
-  const ended = await node.ended;
-  expect(ended.code).not.toBe(0);
-  expect(`${ended.stdout}${ended.stderr}`).toMatch(/HR_SNAPSHOT_MISMATCH|the log went backwards/);
+  });
+
+  test("S14: rebuilds the state from the log when both are damaged and the log reaches back", async () => {
+    const data = copyOf(late, "s14");
+    for (const file of snapshotsIn(data)) flip(file);
+    await using node = await NodeProcess.start({ app, data });
+    const sender = new Sender(node, sentLate);
+    await sender.send(1);
+    await expectCounted(node, sender.n);
+  });
+
+  test("S16: refuses a log that went backwards", async () => {
+    const data = copyOf(late, "s16");
+    replaceLog(data, early);
+    expect(await refusal(data)).toMatch(/HR_SNAPSHOT_MISMATCH|the log went backwards/);
+  });
+
+  test("S17: refuses a log that was set back and has gone on with other commits", async () => {
+    const data = copyOf(early, "s17");
+    const sequence = Number.parseInt(basename(snapshotsIn(late)[1] as string), 10);
+    {
+      await using node = await NodeProcess.start({ app, data });
+      // Other events than in the life before.
+      const sender = new Sender(node, sentEarly + 1_000_000);
+      await untilTwoSnapshots(sender, data, sequence);
+      await node.end("SIGTERM");
+    }
+    rmSync(join(data, "snapshots"), { recursive: true });
+    cpSync(join(late, "snapshots"), join(data, "snapshots"), { recursive: true });
+    expect(await refusal(data)).toMatch(/HR_SNAPSHOT_MISMATCH|another one than the snapshot was made of/);
+  });
 });
 
 test("P2 two megabytes of outputs an event are there once and whole, however often the node is killed", {

@@ -8,14 +8,24 @@ import { temporaryFolder } from "./harness.ts";
 
 const child = fileURLToPath(new URL("./kill-child.ts", import.meta.url));
 const blocks = 120;
-const start = (folder: string, mode: string) =>
-  spawn(
-    process.execPath,
-    ["--conditions=headrace-source", "--disable-warning=ExperimentalWarning", child, folder, String(blocks), mode],
-    {
-      stdio: ["ignore", "pipe", "inherit"],
-    },
-  );
+const records = blocks * 200;
+const start = (folder: string, mode: string, prefix: readonly string[] = []) => {
+  const node = [process.execPath, "--conditions=headrace-source", "--disable-warning=ExperimentalWarning"];
+  const [file = "", ...args] = [...prefix, ...node, child, folder, String(blocks), mode];
+  return spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
+};
+
+/** Lets the lake take in what is left: rows, different values of each, the largest. */
+const finished = async (folder: string): Promise<unknown> => {
+  const ending = start(folder, "finish");
+  let output = "";
+  ending.stdout.on("data", (data: Buffer) => {
+    output += data;
+  });
+  const [code] = await once(ending, "exit");
+  expect(code).toBe(0);
+  return (JSON.parse(output) as { row: unknown }).row;
+};
 
 test("S21: kill -9 at any point: every record of the log is one row", { timeout: 90_000 }, async () => {
   using folder = temporaryFolder();
@@ -33,15 +43,28 @@ test("S21: kill -9 at any point: every record of the log is one row", { timeout:
     await ended;
   }
   expect(killedRounds).toBeGreaterThan(2);
-  const finished = start(folder.path, "finish");
-  let output = "";
-  finished.stdout.on("data", (data: Buffer) => {
-    output += data;
-  });
-  const [code] = await once(finished, "exit");
-  expect(code).toBe(0);
-  const records = blocks * 200;
-  expect(JSON.parse(output)).toMatchObject({ row: [records, records, records - 1, records] });
+  expect(await finished(folder.path)).toEqual([records, records, records - 1, records]);
+});
+
+/** A file takes three syncs and a rename, its step in the manifest a write and a sync; each run has to get this far with what is left. */
+const steps = [
+  ["rename", 1],
+  ["fsync", 3],
+  ["pwrite64", 2],
+  ["rename", 2],
+  ["fsync", 6],
+] as const;
+
+test("S21: killed at a step between file and manifest, every record is one row", { timeout: 180_000 }, async () => {
+  using folder = temporaryFolder();
+  for (const [call, when] of steps) {
+    const inject = `${call}:signal=SIGKILL:when=${when}`;
+    const strace = ["-f", "-qq", "-o", "/dev/null", "-e", `trace=${call}`, "-e", `inject=${inject}`];
+    const killed = start(folder.path, "run", ["strace", ...strace]);
+    const [, signal] = await once(killed, "exit");
+    expect([call, when, signal]).toEqual([call, when, "SIGKILL"]);
+  }
+  expect(await finished(folder.path)).toEqual([records, records, records - 1, records]);
 });
 
 test("the process can end while a file is being written", { timeout: 30_000 }, async () => {

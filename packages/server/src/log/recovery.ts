@@ -105,8 +105,8 @@ export const framesIn = (bytes: Uint8Array): number => {
   return frames;
 };
 
-/** Where frames may start. */
-function* magicsIn(bytes: Uint8Array, start: number): Generator<number> {
+/** Where frames may start: nearly every frame starts at a multiple of 8, but not behind bytes that were lost or put in. */
+export function* magicsIn(bytes: Uint8Array, start: number): Generator<number> {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const magic = Buffer.alloc(4);
   magic.writeUInt32LE(frameMagic);

@@ -11,9 +11,10 @@ import {
   readBlockHeader,
 } from "@headrace/engine";
 import { checksum } from "./checksum.ts";
-import { decodeFrameHeader, type FrameHeader, frameHeaderBytes, verifyFrame } from "./frame.ts";
+import { decodeFrameHeader, type FrameHeader, frameHeaderBytes, hashOfFrame, nextFrame, verifyFrame } from "./frame.ts";
 import { type HistoryEntry, writeHistoryFile } from "./history-file.ts";
 import { nodeFiles } from "./node-files.ts";
+import { hasLaterFrame, magicsIn } from "./recovery.ts";
 import { decodeSegmentHeader, type SegmentHeader, segmentFile, segmentHeaderBytes } from "./segment.ts";
 
 export interface RewriteRequest {
@@ -55,7 +56,8 @@ export const rewriteSegment = (
   const before = new Map(trims.map(([logId, writer, sequence]) => [`${logId}/${writer}`, sequence]));
   const channels = new Map<string, Packed[]>();
   const ends = new Map<string, ChannelEnd>();
-  for (const { at, frame } of request.salvage ? soundFrames(bytes, head) : frames(bytes, head)) {
+  const walk = request.salvage ? soundFrames(bytes, head) : frames(bytes, head, nextHead(request, fileSystem));
+  for (const { at, frame } of walk) {
     let blockAt = at + frameHeaderBytes;
     for (let index = 0; index < frame.blockCount; index++) {
       const header = readBlockHeader(bytes.subarray(blockAt));
@@ -88,27 +90,45 @@ interface PlacedFrame {
   readonly frame: FrameHeader;
 }
 
-/** The frames of a segment up to the end of the log. @throws HR_BLOCK_CORRUPT */
-function* frames(bytes: Uint8Array, { number, salt }: SegmentHeader): Generator<PlacedFrame> {
-  let at = segmentHeaderBytes;
-  for (let frame = decodeFrameHeader(bytes, at); frame; frame = decodeFrameHeader(bytes, at)) {
-    if (!verifyFrame(bytes, at, frame, salt)) throw corrupt(`write-ahead segment ${number} is damaged at byte ${at}`);
+/** The header of the segment behind: it says how this one ends. */
+const nextHead = ({ walFolder, segment }: RewriteRequest, files: Files): SegmentHeader | undefined => {
+  const path = segmentFile(walFolder, segment + 1);
+  const head = files.exists(path) ? decodeSegmentHeader(files.readFile(path)) : "empty";
+  return typeof head === "object" ? head : undefined;
+};
+
+/**
+ * The frames of a sealed segment. When it has been rewritten it is deleted, so all of them have to be there: numbers and hashes go on from one to the
+ * next, and the last is the one that the next segment goes on from.
+ * @throws HR_BLOCK_CORRUPT
+ */
+function* frames(bytes: Uint8Array, head: SegmentHeader, next: SegmentHeader | undefined): Generator<PlacedFrame> {
+  const { number, firstGroup, previousHash, salt } = head;
+  const expected = { offset: segmentHeaderBytes, groupNumber: firstGroup, previousHash, salt };
+  for (let frame = nextFrame(bytes, expected); frame; frame = nextFrame(bytes, expected)) {
+    const at = expected.offset;
     yield { at, frame };
-    at += frame.byteLength;
+    expected.offset += frame.byteLength;
+    expected.groupNumber += 1;
+    expected.previousHash = hashOfFrame(bytes, at);
   }
+  const { offset, groupNumber } = expected;
+  const isWhole = next
+    ? next.firstGroup === groupNumber && next.previousHash === expected.previousHash
+    : !hasLaterFrame(bytes, offset, groupNumber, salt);
+  if (!isWhole) throw corrupt(`write-ahead segment ${number} is damaged at byte ${offset}`);
 }
 
 /** The frames of a segment whose checksums are right, whatever stands between them. */
 function* soundFrames(bytes: Uint8Array, { salt }: SegmentHeader): Generator<PlacedFrame> {
   let lastGroup = 0;
-  for (let at = segmentHeaderBytes; at < bytes.byteLength; ) {
-    const frame = decodeFrameHeader(bytes, at);
-    const isSound = frame && frame.groupNumber > lastGroup && verifyFrame(bytes, at, frame, salt);
-    if (isSound) {
-      yield { at, frame };
-      lastGroup = frame.groupNumber;
-    }
-    at += isSound ? frame.byteLength : 8;
+  let end = segmentHeaderBytes;
+  for (const at of magicsIn(bytes, 0)) {
+    const frame = at < end ? undefined : decodeFrameHeader(bytes, at);
+    if (!frame || frame.groupNumber <= lastGroup || !verifyFrame(bytes, at, frame, salt)) continue;
+    yield { at, frame };
+    lastGroup = frame.groupNumber;
+    end = at + frame.byteLength;
   }
 }
 

@@ -75,6 +75,11 @@ export const errorCatalogue = {
     { afterMs: 1000 },
   ),
   HR_LEASE_LOST: entry("A worker lost its task to another one.", "Nothing: the owner that replaced it goes on."),
+  HR_LOG_BEHIND: entry(
+    "The write-ahead log is at its bound, because its segments are not rewritten into history as fast as they fill.",
+    "Read the node's warnings: no file descriptor, no space, or a disk that is too slow; intake resumes by itself.",
+    { afterMs: 1000 },
+  ),
   HR_LOG_FAILED: entry(
     "The log could not make data durable.",
     "Check the disk; the process exits and recovers at its next start.",

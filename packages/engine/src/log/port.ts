@@ -42,7 +42,7 @@ export interface Log {
   /**
    * Appends sealed blocks atomically.
    * @throws HR_FENCED when a block's epoch is older than its channel's, or its sequence is not the expected one
-   * @throws HR_DISK_FULL, HR_OUT_OF_DESCRIPTORS when nothing was stored and the same call may be repeated; HR_LOG_FAILED when the process must end
+   * @throws HR_DISK_FULL, HR_OUT_OF_DESCRIPTORS, HR_LOG_BEHIND when nothing was stored and the same call may be repeated; HR_LOG_FAILED when the process must end
    */
   append(group: readonly Uint8Array[]): Promise<void>;
   /**

@@ -12,6 +12,7 @@ const statusOf: Partial<Record<ErrorCode, number>> = {
   HR_DISK_FULL: 429,
   HR_EVENT_TOO_LARGE: 413,
   HR_FENCED: 503,
+  HR_LOG_BEHIND: 429,
   HR_LOG_FAILED: 503,
   HR_NOT_FOUND: 404,
   HR_OUT_OF_DESCRIPTORS: 429,

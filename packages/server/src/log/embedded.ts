@@ -29,6 +29,7 @@ import { recoverWal } from "./recovery.ts";
 import { makeDurableFolder, segmentBytesDefault } from "./segment.ts";
 import type { SyncThread } from "./sync-thread.ts";
 import { groupBytesMax, Wal } from "./wal.ts";
+import { beyondBound, walBytesMaxDefault } from "./wal-bound.ts";
 
 /** A part of this thread that has open blocks: asked for them when a group forms, told when they are durable. */
 export interface GroupSource {
@@ -47,6 +48,8 @@ export interface EmbeddedLogOptions {
   readonly nowMs?: () => number;
   /** Called when the log cannot go on; the process must end. */
   readonly onFatal: (error: HeadraceError) => void;
+  /** Beyond it nothing new is taken in, until segments have been rewritten; default 4 GiB. */
+  readonly walBytesMax?: number;
   /** Default: the machine's. */
   readonly system?: LogSystem;
 }
@@ -92,8 +95,11 @@ export class EmbeddedLog implements Log {
   /** Where a torn tail was cut at this start. */
   recoveredCut: { segment: number; offset: number } | undefined;
 
+  readonly #walBytesMax: number;
+
   private constructor(options: EmbeddedLogOptions) {
     this.#onFatal = options.onFatal;
+    this.#walBytesMax = options.walBytesMax ?? walBytesMaxDefault;
   }
 
   /** Opens the log in `folder`, recovering what was durable. @throws HR_BLOCK_CORRUPT naming file and offset */
@@ -313,9 +319,15 @@ export class EmbeddedLog implements Log {
     const blocks: Uint8Array[] = [];
     const headers: BlockHeader[] = [];
     const involved: GroupSource[] = [];
+    const walBytes = this.#history.walBytes(this.#wal.end);
     for (const source of this.#sources) {
       const collected = source.collect();
       if (collected.length === 0) continue;
+      const beyond = beyondBound(walBytes, this.#walBytesMax);
+      if (beyond) {
+        source.settled(beyond);
+        continue;
+      }
       involved.push(source);
       for (const block of collected) {
         blocks.push(block);
@@ -336,8 +348,10 @@ export class EmbeddedLog implements Log {
         this.requestFlush();
         break;
       }
-      const refusal = fence.admit(append.headers);
-      if (refusal) append.reject(this.#fenced(refusal));
+      const beyond = beyondBound(walBytes, this.#walBytesMax, append.headers);
+      const refusal = beyond ? undefined : fence.admit(append.headers);
+      if (beyond) append.reject(beyond);
+      else if (refusal) append.reject(this.#fenced(refusal));
       else {
         admitted.push(append);
         blocks.push(...append.blocks);

@@ -40,6 +40,9 @@ interface FileState {
 }
 
 const retentionIntervalMs = 10_000;
+/** Pause before a segment whose rewriting failed is tried again; doubled up to the second value. */
+const retryMsMin = 1000;
+const retryMsMax = 30_000;
 /** Files that are kept open for readers; more would take the descriptors that connections need. */
 const openFilesMax = 64;
 /** Footers that are kept for readers: a scan needs one at a time, and each of some parallel scans one of its own. */
@@ -63,6 +66,8 @@ export class History {
   /** Undefined once no further step may begin. */
   #maintenance: Maintenance | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #retryMs = retryMsMin;
   #firstSegment = 1;
   /** Lost records that an operator has agreed to go on without. */
   readonly gaps: Gap[] = [];
@@ -177,19 +182,31 @@ export class History {
         this.#replaceSegment(segment, files);
         await this.#maintenance.removeSegment(walFolder, segment);
         this.#firstSegment = segment + 1;
+        this.#retryMs = retryMsMin;
       }
     } catch (error) {
       if (this.#isFatal(error)) return;
-      // The segment stays and is tried again with the next one, or at the next start; nothing is lost by waiting.
-      if (this.#maintenance) process.emitWarning(`rewriting a write-ahead segment failed: ${String(error)}`);
+      // The segment stays and is tried again; nothing is lost by waiting, and what waits is bounded (wal-bound.ts).
+      if (!this.#maintenance) return;
+      process.emitWarning(`rewriting a write-ahead segment failed and is tried again: ${String(error)}`);
+      this.#retryLater();
     } finally {
       this.#busy = false;
     }
   }
 
+  #retryLater(): void {
+    if (this.#retryTimer) return;
+    this.#retryTimer = setTimeout(() => {
+      this.#retryTimer = undefined;
+      void this.#rewriteNext();
+    }, this.#retryMs).unref();
+    this.#retryMs = Math.min(retryMsMax, this.#retryMs * 2);
+  }
+
+  /** A failed sync, or damage in the write-ahead log, which holds all logs (ADR 0019): no further step may rely on what is stored. */
   #isFatal(error: unknown): boolean {
-    if (!(error instanceof HeadraceError) || error.code !== "HR_LOG_FAILED") return false;
-    // No further step may rely on the list.
+    if (!(error instanceof HeadraceError) || !["HR_LOG_FAILED", "HR_BLOCK_CORRUPT"].includes(error.code)) return false;
     this.#maintenance = undefined;
     this.#options.onFatal(error);
     return true;
@@ -317,6 +334,7 @@ export class History {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
+    clearTimeout(this.#retryTimer);
     this.#maintenance = undefined;
     await this.#running?.close();
     this.#descriptors.clear();

@@ -46,8 +46,9 @@ const recovered = async (folder: string): Promise<unknown> => {
 const make = async (folder: string, inject: string): Promise<string | null> => {
   const [call] = inject.split(":");
   const node = [process.execPath, "--conditions=headrace-source", "--disable-warning=ExperimentalWarning", child];
-  const args = ["-f", "-qq", "-o", "/dev/null", "-e", `trace=${call}`, "-e", `inject=${inject}`, ...node];
-  const ended = spawn("strace", [...args, folder, String(next)], { stdio: ["ignore", "ignore", "inherit"] });
+  const strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", `trace=${call}`, "-e", `inject=${inject}`, ...node];
+  const [file = "", ...args] = [...strace, folder, String(next)];
+  const ended = spawn(file, args, { stdio: ["ignore", "ignore", "inherit"] });
   const [, signal] = (await once(ended, "exit")) as [number | null, string | null];
   return signal;
 };

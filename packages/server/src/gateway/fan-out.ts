@@ -7,19 +7,25 @@ import type { Authorize } from "./policy.ts";
 import type { Delivery, Receiver } from "./receiver.ts";
 import type { Route } from "./routes.ts";
 import { ShareGroup } from "./share-group.ts";
-import { Subscribers } from "./subscribers.ts";
+import { type DeliveryCache, Subscribers } from "./subscribers.ts";
 
 /** Ends a turn of writing: what was coalesced goes to the sockets. */
 export interface Flushable {
   flush(): void;
 }
 
+/** A message that waits for its group, with the receivers of its topic. */
+interface Undelivered {
+  readonly message: FanOutMessage;
+  readonly way: DeliveryCache;
+}
+
 export class FanOut implements GroupMember {
   readonly subscribers = new Subscribers((message, delivery) => this.deliverTo(message, delivery));
   readonly #ingest: Ingest;
   readonly #authorize: (receiver: Receiver, topic: string) => string | undefined;
-  #open: FanOutMessage[] = [];
-  #sealed: FanOutMessage[] = [];
+  #open: Undelivered[] = [];
+  #sealed: Undelivered[] = [];
   #dirty: Flushable[] = [];
   #flushAsked = false;
   /** Called with each durable message that carries the retain flag. */
@@ -79,10 +85,10 @@ export class FanOut implements GroupMember {
     return delivery.receiver.plan?.(message, delivery, place) ?? "live";
   }
 
-  /** Delivers `message` when the open group is durable. */
-  whenDurable(message: FanOutMessage): void {
+  /** Delivers `message` when the open group is durable, to those who receive its topic then. */
+  whenDurable(message: FanOutMessage, way: DeliveryCache): void {
     if (this.#open.length === 0) this.#ingest.join(this);
-    this.#open.push(message);
+    this.#open.push({ message, way });
   }
 
   sealed(): void {
@@ -91,12 +97,12 @@ export class FanOut implements GroupMember {
   }
 
   settled(error: HeadraceError | undefined): void {
-    const messages = this.#sealed;
+    const undelivered = this.#sealed;
     this.#sealed = [];
     if (error) return;
-    for (const message of messages) {
+    for (const { message, way } of undelivered) {
       if (message.retain) this.onRetained?.(message);
-      this.deliver(message, this.subscribers.match(message.topic));
+      this.deliver(message, this.subscribers.of(way));
     }
   }
 

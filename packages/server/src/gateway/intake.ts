@@ -109,7 +109,7 @@ export class Intake {
         this.#fanOut.plan(message, this.#fanOut.subscribers.of(route), place);
       }
       if (retain) this.#retained.store(message, arrivalMs);
-      if (retain || targets.length > 0) this.#fanOut.whenDurable(message);
+      if (retain || targets.length > 0) this.#fanOut.whenDurable(message, route);
       else this.#fanOut.deliver(message, this.#fanOut.subscribers.of(route));
     }
     return 0;

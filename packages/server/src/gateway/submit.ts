@@ -148,17 +148,19 @@ export class Submissions {
       if (isNew) stored = 1;
     }
     if (stored === 1 && route && this.#fanOut.wants(route)) {
-      const { topic } = route;
-      this.#fanOut.whenDurable(
-        new FanOutMessage({
+      const { topic, topicBytes } = route;
+      const message = new FanOutMessage(
+        {
           topic,
           payload: payload.slice(),
           qos: 1,
           retain: false,
           publisher: undefined,
           properties: { ...(contentType !== undefined && { contentType }), ...(userProperties && { userProperties }) },
-        }),
+        },
+        topicBytes,
       );
+      this.#fanOut.whenDurable(message, route);
     }
     return stored;
   }

@@ -14,6 +14,7 @@ import type { RetainedMessage, ThreadStart, ThreadStream, ThreadSubscription } f
 import { ThreadSessions } from "./thread-sessions.ts";
 import { assertFree } from "./transports/listener.ts";
 import type { ListenerOptions } from "./transports/transport.ts";
+import { Ways } from "./ways.ts";
 
 /** Where a stream's repeats are checked, by log id. */
 export interface RepeatCheck {
@@ -110,8 +111,11 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
         worker,
         { append },
         {
-          publish: (message: WireMessage) => {
-            fanOut.deliver(new FanOutMessage(message), sessions.others(index, fanOut.subscribers.match(message.topic)));
+          publish: (messages: readonly WireMessage[]) => {
+            for (const wire of messages) {
+              const { deliveries, bytes } = ways.of(wire.topic);
+              fanOut.deliver(new FanOutMessage(wire, bytes), sessions.others(index, deliveries));
+            }
           },
           subscribed: (asked: ThreadSubscription) => sessions.add(index, asked),
           unsubscribed: (clientId: string, filter: string) => sessions.remove(index, clientId, filter),
@@ -125,7 +129,8 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
     );
   }
   for (const thread of threads) running.add(thread);
-  const sessions = new ThreadSessions(threads, fanOut.subscribers);
+  const sessions = new ThreadSessions(threads, fanOut.subscribers, (messages) => fanOut.flushLater(messages));
+  const ways = new Ways(fanOut.subscribers);
 
   const stop = async (): Promise<void> => {
     isClosing = true;

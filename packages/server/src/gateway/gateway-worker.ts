@@ -14,11 +14,14 @@ import { UncheckedMarks } from "./repeats.ts";
 import type { Shared } from "./shared.ts";
 import { StreamState } from "./stream-state.ts";
 import { ThreadLog } from "./thread-log.ts";
-import type { RetainedMessage, ThreadStart, ThreadStream, WireDelivery } from "./thread-protocol.ts";
+import { ThreadMessages } from "./thread-messages.ts";
+import type { RetainedMessage, ThreadStart, ThreadStream } from "./thread-protocol.ts";
+import { Ways } from "./ways.ts";
 
 if (!parentPort) throw new Error("a gateway thread is started by the node");
 const figuresIntervalMs = 250;
 let shared: Shared | undefined;
+let ways: Ways | undefined;
 let listeners: readonly MqttListener[] = [];
 const pool = new BuilderPool();
 const writers = new Map<number, PartitionWriter>();
@@ -29,9 +32,21 @@ const others: Receiver = {
   deviceId: "",
   isThread: true,
   receive: (message) => {
-    rpc.emit("publish", [message.toWire()]);
+    toOthers.add(message);
     return true;
   },
+};
+
+/** Messages of other threads, to those who are connected here: this thread asks the policy for each (P9). */
+const deliver = (messages: readonly WireMessage[]): void => {
+  if (shared === undefined || ways === undefined) return;
+  for (const wire of messages) {
+    const { deliveries, bytes } = ways.of(wire.topic);
+    shared.fanOut.deliver(
+      new FanOutMessage(wire, bytes),
+      deliveries.filter(({ receiver }) => receiver !== others),
+    );
+  }
 };
 
 const setStreams = (streams: readonly ThreadStream[]): void => {
@@ -69,6 +84,7 @@ const start = async ({
     onReady: (device) => rpc.emit("ready", [device]),
   });
   const { subscribers } = shared.fanOut;
+  ways = new Ways(subscribers);
   subscribers.onAdded = ({ clientId, deviceId, isThread }, subscription) => {
     if (!isThread) rpc.emit("subscribed", [{ clientId, deviceId, subscription }]);
   };
@@ -100,10 +116,7 @@ const rpc = openRpc(
     },
   },
   {
-    deliver: (clientId: string, message: WireMessage, delivery: WireDelivery) => {
-      const receiver = shared?.clients.get(clientId);
-      if (receiver) shared?.fanOut.deliverTo(new FanOutMessage(message), { ...delivery, receiver });
-    },
+    deliver,
     takeOver: (clientId: string) => shared?.clients.takeOver(clientId),
     wanted: (filter: string, isWanted: boolean) => {
       const subscribers = shared?.fanOut.subscribers;
@@ -114,3 +127,4 @@ const rpc = openRpc(
       shared?.retained.apply(new FanOutMessage(message), arrivalMs),
   },
 );
+const toOthers = new ThreadMessages(rpc, "publish", (messages) => shared?.fanOut.flushLater(messages));

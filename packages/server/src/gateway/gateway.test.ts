@@ -228,6 +228,52 @@ describe.each([1, 2])("with %i gateway thread(s)", (gateways) => {
   });
 
   describe("delivery", () => {
+    test("every session gets each message once and in order, whichever threads publisher and session are in", async () => {
+      await using node = await startTestNode({ gateways });
+      const url = `mqtt://127.0.0.1:${node.port}`;
+      const subscribers = await Promise.all(
+        Array.from({ length: 6 }, async (_, index) => {
+          const client = await mqtt.connectAsync(url, { clientId: `s${index}` });
+          const seen: string[] = [];
+          client.on("message", (name, payload) => seen.push(`${name} ${payload}`));
+          // Overlapping subscriptions are one delivery each.
+          await client.subscribeAsync(["many/#", "many/+/x"], { qos: 1 });
+          return { client, seen };
+        }),
+      );
+      const publishers = await Promise.all(
+        Array.from({ length: 4 }, (_, index) => mqtt.connectAsync(url, { clientId: `p${index}` })),
+      );
+      // A subscription is known to the other threads a moment after its SUBACK.
+      await expect
+        .poll(async () => {
+          for (const publisher of publishers) await publisher.publishAsync("many/probe", "", { qos: 1 });
+          return subscribers.every(({ seen }) => seen.length >= publishers.length);
+        })
+        .toBe(true);
+      const topics = publishers.map((_, index) => `many/${index}/x`);
+      await Promise.all(
+        publishers.flatMap((publisher, index) =>
+          Array.from({ length: 25 }, (_, number) =>
+            publisher.publishAsync(topics[index] as string, String(number), { qos: number % 2 === 0 ? 1 : 0 }),
+          ),
+        ),
+      );
+      const numbersOf = (seen: readonly string[], name: string, qos: 0 | 1): number[] =>
+        seen
+          .filter((line) => line.startsWith(`${name} `))
+          .map((line) => Number(line.slice(name.length + 1)))
+          .filter((number) => number % 2 === 1 - qos);
+      const even = Array.from({ length: 13 }, (_, index) => index * 2);
+      const odd = Array.from({ length: 12 }, (_, index) => index * 2 + 1);
+      for (const { seen } of subscribers) {
+        await expect
+          .poll(() => topics.map((name) => [numbersOf(seen, name, 1), numbersOf(seen, name, 0)]))
+          .toEqual(topics.map(() => [even, odd]));
+      }
+      await Promise.all([...publishers, ...subscribers.map(({ client }) => client)].map((client) => client.endAsync()));
+    });
+
     test("a command reaches the device's session; an observer alone does not count", async () => {
       await using node = await startTestNode({ gateways });
       const ready: string[] = [];

@@ -3,7 +3,6 @@ import type { Subscription } from "@headrace/mqtt";
 import type { WireMessage } from "./fan-out-message.ts";
 import type { GatewayLimits } from "./limits.ts";
 import type { WriterChannel } from "./partition-writer.ts";
-import type { Delivery } from "./receiver.ts";
 import type { SourceStream } from "./stream-state.ts";
 import type { ListenerOptions } from "./transports/transport.ts";
 
@@ -35,5 +34,3 @@ export interface ThreadSubscription {
   readonly deviceId: string;
   readonly subscription: Subscription;
 }
-
-export type WireDelivery = Omit<Delivery, "receiver">;

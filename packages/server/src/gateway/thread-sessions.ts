@@ -1,8 +1,10 @@
 /** The sessions of all gateway threads, as the log's thread knows them, and what each thread must hear about the others. */
 import type { Rpc } from "../threads/index.ts";
+import type { Flushable } from "./fan-out.ts";
 import type { FanOutMessage } from "./fan-out-message.ts";
 import type { Delivery, Receiver } from "./receiver.ts";
 import type { Subscribers } from "./subscribers.ts";
+import { ThreadMessages } from "./thread-messages.ts";
 import type { ThreadSubscription } from "./thread-protocol.ts";
 
 /** A session in a gateway thread. */
@@ -11,30 +13,32 @@ class ThreadSession implements Receiver {
   readonly deviceId: string;
   readonly thread: number;
   readonly isThread = true;
-  readonly #rpc: Rpc;
+  readonly #messages: ThreadMessages;
 
-  constructor(thread: number, rpc: Rpc, { clientId, deviceId }: ThreadSubscription) {
+  constructor(thread: number, messages: ThreadMessages, { clientId, deviceId }: ThreadSubscription) {
     this.thread = thread;
-    this.#rpc = rpc;
+    this.#messages = messages;
     this.clientId = clientId;
     this.deviceId = deviceId;
   }
-  receive(message: FanOutMessage, delivery: Delivery): boolean {
-    const { receiver: _receiver, ...rest } = delivery;
-    this.#rpc.emit("deliver", [this.clientId, message.toWire(), rest]);
+  /** A message goes to a thread once: it knows which of its sessions receive it, and asks the policy for each (P9). */
+  receive(message: FanOutMessage): boolean {
+    this.#messages.add(message);
     return true;
   }
 }
 
 export class ThreadSessions {
   readonly #threads: readonly Rpc[];
+  readonly #messages: readonly ThreadMessages[];
   readonly #subscribers: Subscribers;
   readonly #sessions: Map<string, { session: ThreadSession; filters: Set<string> }>[];
   /** Sessions per filter and thread. */
   readonly #counts = new Map<string, number[]>();
 
-  constructor(threads: readonly Rpc[], subscribers: Subscribers) {
+  constructor(threads: readonly Rpc[], subscribers: Subscribers, flushLater: (messages: Flushable) => void) {
     this.#threads = threads;
+    this.#messages = threads.map((rpc) => new ThreadMessages(rpc, "deliver", flushLater));
     this.#subscribers = subscribers;
     this.#sessions = threads.map(() => new Map());
   }
@@ -43,7 +47,7 @@ export class ThreadSessions {
     const { filter } = asked.subscription;
     let known = this.#sessions[thread].get(asked.clientId);
     if (!known) {
-      known = { session: new ThreadSession(thread, this.#threads[thread], asked), filters: new Set() };
+      known = { session: new ThreadSession(thread, this.#messages[thread], asked), filters: new Set() };
       this.#sessions[thread].set(asked.clientId, known);
     }
     if (!known.filters.has(filter)) this.#count(filter, thread, 1);

@@ -7,7 +7,7 @@ import type { JsonDecoder } from "../value/json-decoder.ts";
 import { DecodedEvent } from "./decoded-event.ts";
 import { describeError, isThenable } from "./failure.ts";
 import type { TaskInput, TaskSpec } from "./spec.ts";
-import { topicParams } from "./topic-params.ts";
+import type { TopicParams } from "./topic-params.ts";
 
 export interface Rejection {
   readonly reason: "json" | "schema";
@@ -26,18 +26,23 @@ export class BlockDecoder {
   readonly #input: TaskInput;
   readonly #spec: TaskSpec;
   readonly #json: JsonDecoder;
+  readonly #topics: TopicParams;
   readonly #params: (Readonly<Record<string, string>> | undefined)[] = [];
   readonly #mine: (boolean | undefined)[] = [];
   readonly #validate: ((value: unknown) => unknown) | undefined;
   /** Why the last {@link decode} gave nothing. */
   rejection: Rejection | undefined;
 
-  /** @param json kept by the task for each input: it knows the payloads' shape */
-  constructor(reader: EventBlockReader, input: TaskInput, spec: TaskSpec, json: JsonDecoder) {
+  /**
+   * @param json kept by the task for each input: it knows the payloads' shape
+   * @param topics kept by the task for each input: the same topics come in each block
+   */
+  constructor(reader: EventBlockReader, input: TaskInput, spec: TaskSpec, json: JsonDecoder, topics: TopicParams) {
     this.#reader = reader;
     this.#input = input;
     this.#spec = spec;
     this.#json = json;
+    this.#topics = topics;
     this.#validate = input.stream.schema?.["~standard"].validate;
   }
 
@@ -84,7 +89,7 @@ export class BlockDecoder {
       }
     } else value = reader.payload;
     const topicIndex = reader.topicIndex;
-    this.#params[topicIndex] ??= topicParams(this.#input.stream.sources, reader.topic);
+    this.#params[topicIndex] ??= this.#topics.of(reader.topic);
     const params = this.#params[topicIndex] as Readonly<Record<string, string>>;
     const { stream } = this.#input;
     const key = reader.key;

@@ -20,6 +20,7 @@ import { commitBytesMax, Ledger, type LedgerMark } from "./ledger.ts";
 import { type ChannelPosition, Positions } from "./positions.ts";
 import type { TaskHost, TaskInput, TaskSpec } from "./spec.ts";
 import { Timers } from "./timers.ts";
+import { TopicParams } from "./topic-params.ts";
 
 /** A commit as the host appends it. */
 export interface PreparedCommit {
@@ -43,6 +44,7 @@ export class Task implements AsyncHost {
   #invocation: LedgerInvocation;
   #async: AsyncRunner | undefined;
   readonly #json: readonly JsonDecoder[];
+  readonly #topics: readonly TopicParams[];
   #batch = 0;
   #moved = false;
   /** Removals of timers that the journal need not hold any more. */
@@ -57,6 +59,7 @@ export class Task implements AsyncHost {
     this.state = new KeyedState(spec.initialState, spec.stateLimits, spec.isStateRarelyRead);
     this.#invocation = new LedgerInvocation(spec, this.ledger);
     this.#json = spec.inputs.map(() => new JsonDecoder(host.text));
+    this.#topics = spec.inputs.map(({ stream }) => new TopicParams(stream.sources));
     if (spec.asynchronous) this.#async = new AsyncRunner(this);
   }
 
@@ -234,7 +237,13 @@ export class Task implements AsyncHost {
   }
 
   decoderOf(inputIndex: number, reader: EventBlockReader): BlockDecoder {
-    return new BlockDecoder(reader, this.spec.inputs[inputIndex], this.spec, this.#json[inputIndex]);
+    return new BlockDecoder(
+      reader,
+      this.spec.inputs[inputIndex],
+      this.spec,
+      this.#json[inputIndex],
+      this.#topics[inputIndex],
+    );
   }
 
   /** Forgets what an optimistic batch did: its keys go back to what they were before it. */

@@ -27,4 +27,27 @@ export const topicParams = (sources: readonly SourceDefinition[], topic: string)
   return noParams;
 };
 
+/** Topics that are remembered; beyond this all are forgotten. */
+const topicsMax = 10_000;
+
+/** As {@link topicParams} with its answers kept: a device publishes on the same topics again and again. Frozen, because many events share them. */
+export class TopicParams {
+  readonly #sources: readonly SourceDefinition[];
+  readonly #known = new Map<string, Readonly<Record<string, string>>>();
+
+  constructor(sources: readonly SourceDefinition[]) {
+    this.#sources = sources;
+  }
+
+  of(topic: string): Readonly<Record<string, string>> {
+    let params = this.#known.get(topic);
+    if (params === undefined) {
+      params = Object.freeze(topicParams(this.#sources, topic));
+      if (this.#known.size >= topicsMax) this.#known.clear();
+      this.#known.set(topic, params);
+    }
+    return params;
+  }
+}
+
 const noParams: Readonly<Record<string, string>> = Object.freeze(Object.create(null));

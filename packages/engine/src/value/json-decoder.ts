@@ -12,8 +12,8 @@ export type TextDecode = (bytes: Uint8Array, start: number, end: number) => stri
 /** A place between two keys of the shapes that begin alike. */
 interface Place {
   readonly fields: Field[];
-  /** An object with the keys that lead here, if a shape ends here; a copy of it is cheaper than a new object that grows. */
-  template: Record<string, unknown> | undefined;
+  /** Whether a shape ends here. */
+  isEnd: boolean;
   /** The keys that lead here. */
   readonly names: readonly string[];
 }
@@ -46,7 +46,7 @@ const missesMax = 4096;
 /** Keys that are kept over all shapes; beyond this all is forgotten and learned anew. */
 const keysMax = 512;
 
-const noPlace = (names: readonly string[]): Place => ({ fields: [], template: undefined, names });
+const noPlace = (names: readonly string[]): Place => ({ fields: [], isEnd: false, names });
 
 export class JsonDecoder {
   readonly #text: TextDecode;
@@ -93,7 +93,7 @@ export class JsonDecoder {
       }
       place = field.next;
     }
-    place.template = { ...(value as Record<string, unknown>) };
+    place.isEnd = true;
   }
 
   #expect(bytes: Uint8Array, start: number, end: number): unknown {
@@ -119,9 +119,10 @@ export class JsonDecoder {
       else if (byte === 0x7d && at === end) break;
       else return unexpected;
     }
-    const { template, names } = place;
-    if (!template) return unexpected;
-    const object = { ...template };
+    const { isEnd, names } = place;
+    if (!isEnd) return unexpected;
+    // Growing it key by key costs half of copying an object of the shape once a stream has more than four shapes, and no more with one.
+    const object: Record<string, unknown> = {};
     for (let index = 0; index < count; index++) object[names[index]] = values[index];
     return object;
   }

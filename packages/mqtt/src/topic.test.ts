@@ -1,7 +1,18 @@
 // Goal: filters match as MQTT 5.0 §4.7 says, the tree agrees with the one-filter matcher, caches stay bounded.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { MqttError, matchesFilter, SubscriptionTree, TopicCache, TopicMemo, validateFilter } from "./index.ts";
+import {
+  encodePublish,
+  encodeSubscribe,
+  MqttError,
+  matchesFilter,
+  SubscriptionTree,
+  TopicCache,
+  TopicMemo,
+  utf8,
+  validateFilter,
+  validateTopic,
+} from "./index.ts";
 
 describe("matchesFilter", () => {
   test.each([
@@ -34,6 +45,24 @@ test.each(["a+", "#/a", "a/#/b", "a/b#", "", "a\0b", "$share/g", "$share//a", "$
     expect(() => validateFilter(filter)).toThrow(expect.objectContaining({ reasonCode: 0x8f }));
   },
 );
+
+test("[v4 4.7.3-3] [v5 4.7.3-3] no topic or filter of more than 65,535 bytes can be written, and none is taken", () => {
+  // Two bytes each in UTF-8.
+  const [most, tooLong] = ["ü".repeat(32_767), "ü".repeat(32_768)];
+  const publish = (topic: string): Uint8Array =>
+    encodePublish({ version: 5, topic: utf8(topic), payload: utf8(""), qos: 0 });
+  const subscribe = (filter: string): Uint8Array =>
+    encodeSubscribe({ version: 5, packetId: 1, filters: [{ filter, qos: 0 }] });
+  for (const encode of [publish, subscribe]) {
+    expect(encode(most).byteLength).toBeGreaterThan(65_534);
+    expect(() => encode(tooLong)).toThrow(RangeError);
+  }
+  const limits = { bytesMax: 65_535, levelsMax: 64 };
+  for (const validate of [validateTopic, validateFilter]) {
+    validate(most, limits);
+    expect(() => validate(tooLong, limits)).toThrow(MqttError);
+  }
+});
 
 const level = fc.constantFrom("a", "b", "", "$x");
 const topics = fc.array(level, { minLength: 1, maxLength: 5 }).map((levels) => levels.join("/"));

@@ -3,7 +3,7 @@
  *
  * - hot path: `scanner` (bytes → packets), `topic-cache` (topic bytes → anything), `publish`, `acknowledgement` (encoders)
  * - cold packets: `connect`, `connack`, `subscribe`, `disconnect`, `auth`, with `properties` and `bytes` beneath
- * - decisions: `session` (one connection of a server), `session-state` (what outlives it), `outbox`, `subscriptions`, `subscription-tree`, `topic`
+ * - decisions: `session` (one connection of a server), `session-state` (what outlives it), `outbox`, `subscriptions`, `subscription-tree`, `filter-shapes`, `topic`
  */
 export {
   type Acknowledgement,
@@ -31,6 +31,7 @@ export {
   encodePingresp,
 } from "./disconnect.ts";
 export { MqttError, type MqttErrorScope, reasonCodes } from "./errors.ts";
+export { FilterShapes } from "./filter-shapes.ts";
 export {
   type InFlight,
   Outbox,

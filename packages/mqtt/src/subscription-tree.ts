@@ -11,7 +11,7 @@ interface Node<T> {
 /**
  * Entries by topic filter, found by topic name (MQTT 5.0 §4.7).
  *
- * A match visits at most min(2^levels, nodes) nodes, so bound levels (`validateFilter`) and filters per session.
+ * What a match costs: see {@link FilterShapes}, which bounds it; a session's own share is bounded by {@link SubscriptionLimits}.
  * Entries are compared by identity; adding one twice under a filter changes nothing.
  */
 export class SubscriptionTree<T> {
@@ -94,15 +94,16 @@ export class SubscriptionTree<T> {
   /**
    * Calls `visit` for every entry whose filter matches the topic name; an entry with several matching filters is
    * visited once for each. A topic that begins with `$` is not matched by a leading wildcard (§4.7.2).
+   *
+   * @returns how many nodes were looked at
    */
-  match(topic: string, visit: (entry: T) => void): void {
+  match(topic: string, visit: (entry: T) => void): number {
     const levels = topic.split("/");
     if (topic.charCodeAt(0) === 0x24) {
       const child = this.#root.children?.get(levels[0] as string);
-      if (child !== undefined) walk(child, levels, 1, visit);
-      return;
+      return child === undefined ? 1 : 1 + walk(child, levels, 1, visit);
     }
-    walk(this.#root, levels, 0, visit);
+    return walk(this.#root, levels, 0, visit);
   }
 
   /** The matches as an array. */
@@ -114,15 +115,17 @@ export class SubscriptionTree<T> {
 }
 
 // Recursion is bounded by the levels of the topic, which validateTopic bounds.
-function walk<T>(node: Node<T>, levels: string[], index: number, visit: (entry: T) => void): void {
+function walk<T>(node: Node<T>, levels: string[], index: number, visit: (entry: T) => void): number {
   if (node.multi !== undefined) for (const entry of node.multi) visit(entry);
   if (index === levels.length) {
     if (node.exact !== undefined) for (const entry of node.exact) visit(entry);
-    return;
+    return 1;
   }
+  let visited = 1;
   const child = node.children?.get(levels[index] as string);
-  if (child !== undefined) walk(child, levels, index + 1, visit);
-  if (node.single !== undefined) walk(node.single, levels, index + 1, visit);
+  if (child !== undefined) visited += walk(child, levels, index + 1, visit);
+  if (node.single !== undefined) visited += walk(node.single, levels, index + 1, visit);
+  return visited;
 }
 
 function parse(filter: string): { levels: string[]; multi: boolean } {

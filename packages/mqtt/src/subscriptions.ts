@@ -1,4 +1,5 @@
 import { MqttError, protocolError, reasonCodes } from "./errors.ts";
+import { shapeOf } from "./filter-shapes.ts";
 import type { Qos } from "./packet.ts";
 import type { FilterRequest, SubscribePacket } from "./subscribe.ts";
 import { defaultTopicLimits, isSharedFilter, type TopicLimits, validateFilter } from "./topic.ts";
@@ -32,6 +33,11 @@ export interface GrantedSubscription {
 export interface SubscriptionLimits {
   /** Most subscriptions of one session; more are answered 0x97. Default 1,000. */
   readonly subscriptionsMax?: number;
+  /**
+   * Levels of the different shapes of one session's filters with `+`, a shape being the filter without its names; more are
+   * answered 0x97. Default 128.
+   */
+  readonly shapeLevelsMax?: number;
   /** Default {@link defaultTopicLimits}. */
   readonly topicLimits?: TopicLimits;
   /** Whether `$share/…` filters are granted; else they are answered 0x9E. Default false. */
@@ -44,11 +50,15 @@ export class SubscriptionList {
   readonly #subscriptionsMax: number;
   readonly #topicLimits: TopicLimits;
   readonly #shared: boolean;
+  readonly #shapeLevelsMax: number;
+  /** Filters of each shape, for filters with `+`; made when the first one comes. */
+  #shapes: Map<string, number> | undefined;
 
   constructor(limits: SubscriptionLimits = {}) {
     this.#subscriptionsMax = limits.subscriptionsMax ?? 1_000;
     this.#topicLimits = limits.topicLimits ?? defaultTopicLimits;
     this.#shared = limits.sharedSubscriptions ?? false;
+    this.#shapeLevelsMax = limits.shapeLevelsMax ?? 128;
   }
 
   get size(): number {
@@ -73,6 +83,7 @@ export class SubscriptionList {
       throw protocolError("SUBSCRIBE with two subscription identifiers");
     }
     const fresh = new Set<string>();
+    const freshShapes = new Set<string>();
     return packet.filters.map((request) => {
       validateFilter(request.filter, this.#topicLimits);
       if (isSharedFilter(request.filter)) {
@@ -80,9 +91,36 @@ export class SubscriptionList {
         if (!this.#shared) return { ...request, reasonCode: reasonCodes.sharedSubscriptionsNotSupported };
       }
       if (!this.#byFilter.has(request.filter)) fresh.add(request.filter);
-      const full = this.#byFilter.size + fresh.size > this.#subscriptionsMax && fresh.delete(request.filter);
+      const isOver = this.#byFilter.size + fresh.size > this.#subscriptionsMax && fresh.delete(request.filter);
+      const full = isOver || !this.#hasRoomForShape(request.filter, freshShapes);
       return { ...request, reasonCode: full ? reasonCodes.quotaExceeded : request.qos };
     });
+  }
+
+  #hasRoomForShape(filter: string, fresh: Set<string>): boolean {
+    const shape = shapeOf(filter);
+    if (shape === undefined || this.#shapes?.has(shape) || fresh.has(shape)) return true;
+    let levels = shape.length;
+    for (const other of this.#shapes?.keys() ?? []) levels += other.length;
+    for (const other of fresh) levels += other.length;
+    if (levels > this.#shapeLevelsMax) return false;
+    fresh.add(shape);
+    return true;
+  }
+
+  #countShape(filter: string, change: 1 | -1): void {
+    const shape = shapeOf(filter);
+    if (shape === undefined) return;
+    this.#shapes ??= new Map();
+    const count = (this.#shapes.get(shape) ?? 0) + change;
+    if (count > 0) this.#shapes.set(shape, count);
+    else this.#shapes.delete(shape);
+  }
+
+  #set(subscription: Subscription): void {
+    const { filter } = subscription;
+    if (!this.#byFilter.has(filter)) this.#countShape(filter, 1);
+    this.#byFilter.set(filter, subscription);
   }
 
   /** Makes the subscriptions whose final code is below 0x80. */
@@ -104,7 +142,7 @@ export class SubscriptionList {
         retainAsPublished,
         ...(identifier !== undefined && { identifier }),
       };
-      this.#byFilter.set(filter, subscription);
+      this.#set(subscription);
       // §4.8.2: a shared subscription gets no retained messages.
       const isDue = retainHandling === 0 || (retainHandling === 1 && replaced === undefined);
       const sendRetained = isDue && !isSharedFilter(filter);
@@ -119,7 +157,7 @@ export class SubscriptionList {
 
   /** Puts back a subscription of a session that is restored. */
   restore(subscription: Subscription): void {
-    this.#byFilter.set(subscription.filter, subscription);
+    this.#set(subscription);
   }
 
   /** Removes filters. Returns what was removed and one code for each: 0x00 or 0x11. */
@@ -129,6 +167,7 @@ export class SubscriptionList {
       const found = this.#byFilter.get(filter);
       if (found === undefined) return reasonCodes.noSubscriptionExisted;
       this.#byFilter.delete(filter);
+      this.#countShape(filter, -1);
       removed.push(found);
       return reasonCodes.success;
     });
@@ -139,6 +178,7 @@ export class SubscriptionList {
   clear(): Subscription[] {
     const removed = [...this.#byFilter.values()];
     this.#byFilter.clear();
+    this.#shapes = undefined;
     return removed;
   }
 }

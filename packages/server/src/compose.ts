@@ -276,6 +276,8 @@ const nodeStatus = async (parts: StatusParts): Promise<NodeStatus> => {
       dropped: counts.dropped,
       waitingBytes: counts.waitingBytes,
       outgoingBytes: counts.outgoingBytes,
+      matchCost: counts.matchCost,
+      subscriptions: counts.subscriptions,
       stalls: counts.stalls,
       stalledMs: counts.stalledMs,
       reasons: counts.reasons,

@@ -54,6 +54,8 @@ export interface NodeStatus {
     dropped: number;
     waitingBytes: number;
     outgoingBytes: number;
+    matchCost: number;
+    subscriptions: number;
     stalls: number;
     stalledMs: number;
     reasons: Readonly<Record<string, number>>;

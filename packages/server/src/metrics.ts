@@ -124,6 +124,13 @@ export const metricsText = (status: NodeStatus): string => {
       "Bytes that connected clients have not taken: in sockets, in flight, in queues.",
       one(status.gateway.outgoingBytes),
     ),
+    family("headrace_mqtt_subscriptions", "gauge", "Subscriptions of all sessions.", one(status.gateway.subscriptions)),
+    family(
+      "headrace_mqtt_match_nodes",
+      "gauge",
+      "Nodes that a topic may visit to find its subscribers, at most.",
+      one(status.gateway.matchCost),
+    ),
     family(
       "headrace_gateway_stalls_total",
       "counter",

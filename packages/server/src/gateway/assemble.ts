@@ -146,6 +146,8 @@ export const figuresOf = (shared: Shared, listeners: readonly Listener[]): Gatew
     dropped: fanOut.dropped,
     waitingBytes: ingest.waitingBytes,
     outgoingBytes: outgoing.bytes,
+    matchCost: fanOut.subscribers.matchCostMax,
+    subscriptions: fanOut.subscribers.count,
     stalls: keepAlive.stalls.count,
     stalledMs: keepAlive.stalls.totalMs,
     reasons: counters.reasons,

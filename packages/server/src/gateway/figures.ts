@@ -16,6 +16,9 @@ export interface GatewayFigures {
   readonly waitingBytes: number;
   /** Bytes that connected clients have not taken. */
   readonly outgoingBytes: number;
+  /** Nodes that a topic may visit to find its subscribers, at most; of the thread where that is most. */
+  readonly matchCost: number;
+  readonly subscriptions: number;
   /** How often, and for how long altogether, the event loop stood still for a second or more. */
   readonly stalls: number;
   readonly stalledMs: number;
@@ -28,6 +31,8 @@ export const noFigures: GatewayFigures = {
   dropped: 0,
   waitingBytes: 0,
   outgoingBytes: 0,
+  matchCost: 0,
+  subscriptions: 0,
   stalls: 0,
   stalledMs: 0,
   reasons: {},
@@ -61,6 +66,8 @@ export const sumFigures = (figures: readonly GatewayFigures[]): GatewayFigures =
     dropped: sum((one) => one.dropped),
     waitingBytes: sum((one) => one.waitingBytes),
     outgoingBytes: sum((one) => one.outgoingBytes),
+    matchCost: Math.max(0, ...figures.map(({ matchCost }) => matchCost)),
+    subscriptions: sum((one) => one.subscriptions),
     stalls: sum((one) => one.stalls),
     stalledMs: sum((one) => one.stalledMs),
     reasons: merged(figures.map(({ reasons }) => reasons)),

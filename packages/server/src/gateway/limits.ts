@@ -52,6 +52,12 @@ export interface GatewayLimits {
   readonly retainedBytesMax: number;
   /** Subscriptions of one session. Default 1,000. */
   readonly subscriptionsMax: number;
+  /** Subscriptions of all sessions of a gateway thread. Default 1,000,000. */
+  readonly subscriptionsTotalMax: number;
+  /** Levels of the different shapes of one session's filters with `+` (names do not count). Default 128. */
+  readonly shapeLevelsMax: number;
+  /** Nodes that a topic may visit to find its subscribers: a subscription that would make it more is refused. Default 4,096. */
+  readonly matchCostMax: number;
   /** Sessions that outlive their connections; one more is refused with 0x97. Default 100,000. */
   readonly sessionsMax: number;
   /** The longest that a session is kept without a connection; also that of 3.1.1, which has no expiry. Default 7 days. */
@@ -92,6 +98,9 @@ export const defaultLimits: GatewayLimits = {
   retainedMessagesMax: 100_000,
   retainedBytesMax: 64 * 1024 * 1024,
   subscriptionsMax: 1_000,
+  subscriptionsTotalMax: 1_000_000,
+  shapeLevelsMax: 128,
+  matchCostMax: 4_096,
   sessionsMax: 100_000,
   sessionExpiryMaxSeconds: 7 * 86_400,
   sessionQueueMessagesMax: 1_000,

@@ -406,5 +406,6 @@ const messageOf = (reader: EventBlockReader): FanOutMessage => {
 /** What the protocol part of a session needs of the limits. */
 export const sessionLimits = (limits: GatewayLimits): SubscriptionLimits => ({
   subscriptionsMax: limits.subscriptionsMax,
+  shapeLevelsMax: limits.shapeLevelsMax,
   sharedSubscriptions: true,
 });

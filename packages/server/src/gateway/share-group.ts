@@ -9,9 +9,10 @@ export class ShareGroup implements Receiver {
   readonly clientId = "";
   readonly deviceId = "";
   readonly isGroup = true;
-  readonly #members = new Map<Receiver, Delivery>();
+  /** Where each member stands in the order: joining and leaving cost the same however many members there are (M12). */
+  readonly #places = new Map<Receiver, number>();
   readonly #deliverTo: DeliverTo;
-  #order: Delivery[] = [];
+  readonly #order: Delivery[] = [];
   #next = 0;
 
   constructor(deliverTo: DeliverTo) {
@@ -19,18 +20,25 @@ export class ShareGroup implements Receiver {
   }
 
   get size(): number {
-    return this.#members.size;
+    return this.#order.length;
   }
 
   set(receiver: Receiver, delivery: Delivery): void {
-    this.#members.set(receiver, { ...delivery, share: this });
-    this.#order = [...this.#members.values()];
+    const place = this.#places.get(receiver) ?? this.#order.length;
+    this.#places.set(receiver, place);
+    this.#order[place] = { ...delivery, share: this };
   }
 
   delete(receiver: Receiver): void {
-    this.#members.delete(receiver);
-    this.#order = [...this.#members.values()];
-    this.#next = this.#order.length === 0 ? 0 : this.#next % this.#order.length;
+    const place = this.#places.get(receiver);
+    if (place === undefined) return;
+    this.#places.delete(receiver);
+    const last = this.#order.pop() as Delivery;
+    if (last.receiver !== receiver) {
+      this.#order[place] = last;
+      this.#places.set(last.receiver, place);
+    }
+    if (this.#next >= this.#order.length) this.#next = 0;
   }
 
   /** Members in the order in which they should be asked: those that are connected in turn, then the others. */

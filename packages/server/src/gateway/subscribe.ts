@@ -7,18 +7,25 @@ import type { Shared } from "./shared.ts";
 import { deliveryOf } from "./subscribers.ts";
 
 export const subscribe = (
-  { fanOut, retained, authorize, subscribed, nowMs, counters }: Shared,
+  { fanOut, retained, authorize, subscribed, nowMs, counters, limits }: Shared,
   session: ServerSession<Held>,
   action: SubscribeAction,
   connection: SessionConnection & { readonly identity: string | undefined },
   durable: DurableSession | undefined,
 ): void => {
   const { identity, clientId } = connection;
-  const codes = action.requests.map(({ filter, reasonCode }) =>
-    reasonCode < 0x80 && authorize("subscribe", identity, clientId, filter) !== undefined
-      ? reasonCodes.notAuthorized
-      : reasonCode,
-  );
+  const { subscribers } = fanOut;
+  let roomForSubscriptions = limits.subscriptionsTotalMax - subscribers.count;
+  let roomForCost = limits.matchCostMax - subscribers.matchCostMax;
+  const codes = action.requests.map(({ filter, reasonCode }) => {
+    if (reasonCode >= 0x80) return reasonCode;
+    if (authorize("subscribe", identity, clientId, filter) !== undefined) return reasonCodes.notAuthorized;
+    const extraCost = subscribers.extraCost(filter);
+    if (roomForSubscriptions <= 0 || (extraCost > 0 && extraCost > roomForCost)) return reasonCodes.quotaExceeded;
+    roomForSubscriptions -= 1;
+    roomForCost -= extraCost;
+    return reasonCode;
+  });
   const { bytes, granted } = session.completeSubscribe(action, codes);
   for (const code of codes) if (code >= 0x80) countReason(counters.reasons, code);
   const receiver = durable ?? connection;

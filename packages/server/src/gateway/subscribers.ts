@@ -1,5 +1,5 @@
 /** Who is subscribed to what, and the list of receivers of a topic, worked out when subscriptions change. */
-import { type Qos, type Subscription, SubscriptionTree, splitSharedFilter } from "@headrace/mqtt";
+import { FilterShapes, type Qos, type Subscription, SubscriptionTree, splitSharedFilter } from "@headrace/mqtt";
 import type { Delivery, Receiver } from "./receiver.ts";
 import { type DeliverTo, ShareGroup } from "./share-group.ts";
 
@@ -19,6 +19,8 @@ export class Subscribers {
   readonly #tree = new SubscriptionTree<Entry>();
   readonly #entries = new Map<Receiver, Map<string, Entry>>();
   readonly #groups = new Map<string, { readonly group: ShareGroup; readonly entry: Entry }>();
+  /** What a match may cost, see {@link FilterShapes}. */
+  readonly #shapes = new FilterShapes();
   readonly #deliverTo: DeliverTo;
   /** Subscriptions of durable sessions and of groups, which may have such members: as long as there is none, none is looked for. */
   plannedCount = 0;
@@ -35,6 +37,16 @@ export class Subscribers {
     return this.#tree.size;
   }
 
+  /** By how much a match may cost more with this filter; see {@link matchCostMax}. */
+  extraCost(filter: string): number {
+    return this.#shapes.missing(splitSharedFilter(filter)?.filter ?? filter);
+  }
+
+  /** Nodes that a match looks at, at most, whatever the topic. */
+  get matchCostMax(): number {
+    return this.#shapes.size;
+  }
+
   add(receiver: Receiver, subscription: Subscription): void {
     this.remove(receiver, subscription.filter);
     const entry = { receiver, subscription };
@@ -43,7 +55,7 @@ export class Subscribers {
     own.set(subscription.filter, entry);
     if (receiver.plan !== undefined) this.plannedCount += 1;
     const shared = splitSharedFilter(subscription.filter);
-    if (shared === undefined) this.#tree.add(subscription.filter, entry);
+    if (shared === undefined) this.#plant(subscription.filter, entry);
     else this.#groupOf(subscription, shared.filter).set(receiver, deliveryOf(receiver, [subscription]));
     this.onAdded?.(receiver, subscription);
   }
@@ -56,9 +68,18 @@ export class Subscribers {
     if (own.size === 0) this.#entries.delete(receiver);
     if (receiver.plan !== undefined) this.plannedCount -= 1;
     const shared = splitSharedFilter(filter);
-    if (shared === undefined) this.#tree.remove(filter, entry);
+    if (shared === undefined) this.#uproot(filter, entry);
     else this.#leaveGroup(receiver, filter, shared.filter);
     this.onRemoved?.(receiver, filter);
+  }
+
+  #plant(filter: string, entry: Entry): void {
+    this.#tree.add(filter, entry);
+    this.#shapes.add(filter);
+  }
+  #uproot(filter: string, entry: Entry): void {
+    this.#tree.remove(filter, entry);
+    this.#shapes.remove(filter);
   }
 
   #groupOf({ filter, qos }: Subscription, inner: string): ShareGroup {
@@ -70,7 +91,7 @@ export class Subscribers {
         entry: { receiver: group, subscription: { filter, qos, noLocal: false, retainAsPublished: true } },
       };
       this.#groups.set(filter, known);
-      this.#tree.add(inner, known.entry);
+      this.#plant(inner, known.entry);
     }
     return known.group;
   }
@@ -80,7 +101,7 @@ export class Subscribers {
     known?.group.delete(receiver);
     if (known === undefined || known.group.size > 0) return;
     this.#groups.delete(filter);
-    this.#tree.remove(inner, known.entry);
+    this.#uproot(inner, known.entry);
   }
 
   /** The receivers of a route; costs one comparison while no subscription changes. */

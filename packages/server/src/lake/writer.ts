@@ -38,6 +38,8 @@ export class LakeWriter {
   #maintainTimer: NodeJS.Timeout | undefined;
   readonly #followTimers = new Set<NodeJS.Timeout>();
   #closed = false;
+  /** Logs whose damage has been told. */
+  readonly #damaged = new Set<number>();
 
   constructor(log: RemoteLog, store: LakeStore, options: WriterOptions) {
     this.#log = log;
@@ -181,13 +183,26 @@ export class LakeWriter {
         }
         while (channel.read < state.endSequence) {
           await this.#makeRoom(tail);
-          const blocks = await this.#log.read({ logId: log.info.id, writer: state.writer }, channel.read, readBytes);
+          const blocks = await this.#readable(log, state.writer, channel.read);
           if (blocks.length === 0) break;
           for (const block of blocks) tail.add(log, state.writer, block);
         }
       }
     }
     if (this.#tails.some((one) => one.coverage().length > 0)) this.#scheduleFlush();
+  }
+
+  /** The next blocks of a channel; none when they are damaged: then its table ends there, and the others go on. */
+  async #readable(log: TailLog, writer: number, fromSequence: number): Promise<Uint8Array[]> {
+    try {
+      return await this.#log.read({ logId: log.info.id, writer }, fromSequence, readBytes);
+    } catch (error) {
+      if (!(error instanceof HeadraceError) || error.code !== "HR_BLOCK_CORRUPT") throw error;
+      if (!this.#damaged.has(log.info.id))
+        process.emitWarning(`the table of ${log.info.name} ends at record ${fromSequence}: ${error.message}`);
+      this.#damaged.add(log.info.id);
+      return [];
+    }
   }
 
   async #makeRoom(tail: StreamTail): Promise<void> {

@@ -3,6 +3,7 @@
  * a history file has is in its footer, read when it is asked for: memory grows with files and with what is not yet rewritten, never with what is kept.
  */
 import type { BlockHeader, Channel } from "@headrace/engine";
+import type { HeadraceError } from "@headrace/sdk";
 import type { HistoryEntry, HistoryFooter } from "./history-file.ts";
 import { type BlockPlace, firstIndex, PackedPlaces } from "./places.ts";
 
@@ -25,6 +26,13 @@ export interface HistoryRun {
   readonly toEntry: number;
 }
 
+/** A history file that cannot be read. */
+export interface FileDamage {
+  /** The segment that the file was made of. */
+  readonly segment: number;
+  readonly error: HeadraceError;
+}
+
 /** A block that was found. */
 export type Found =
   | { readonly kind: "segment"; readonly number: number; readonly place: BlockPlace }
@@ -38,15 +46,29 @@ export class ChannelIndex {
   epoch = 0;
   endSequence = 0;
   #runs: (SegmentRun | HistoryRun)[] = [];
+  #damage: FileDamage | undefined;
 
   constructor(channel: Channel) {
     this.channel = channel;
   }
 
-  /** Sequence of the oldest record that can be read. */
+  /** Sequence of the oldest record that is kept; 0 while it may be in a file that is damaged: what nobody can read has not expired. */
   get startSequence(): number {
     const [run] = this.#runs;
+    if (this.#damage && (!run || segmentOf(run) > this.#damage.segment)) return 0;
     return run ? firstOf(run) : this.endSequence;
+  }
+
+  /** A history file of the log cannot be read: neither can what is in it or before it (ADR 0019). */
+  markDamaged(damage: FileDamage): void {
+    if (!this.#damage || damage.segment > this.#damage.segment) this.#damage = damage;
+  }
+  /** Why the records from `fromSequence` on cannot be read; undefined when they stand behind any damage. */
+  damageAt(fromSequence: number): HeadraceError | undefined {
+    const damage = this.#damage;
+    if (!damage) return undefined;
+    const behind = this.#runs.find((run) => segmentOf(run) > damage.segment);
+    return fromSequence < (behind ? firstOf(behind) : this.endSequence) ? damage.error : undefined;
   }
 
   /** Memory that the index of this channel takes. */
@@ -107,6 +129,10 @@ export class ChannelIndex {
   }
 }
 
+/** The segment that a history file was made of, by its path. */
+export const segmentOfHistory = (path: string): number => Number(path.slice(path.lastIndexOf("/") + 1).slice(0, 12));
+const segmentOf = (run: SegmentRun | HistoryRun): number =>
+  run.kind === "segment" ? run.number : segmentOfHistory(run.path);
 const firstOf = (run: SegmentRun | HistoryRun): number =>
   run.kind === "segment" ? run.places.firstSequence : run.firstSequence;
 const endOf = (run: SegmentRun | HistoryRun): number =>

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Channel, corrupt, type Files, readBlockHeader, verifyBlock } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
 import type { BlockIndex } from "./block-index.ts";
-import type { ChannelIndex, Found } from "./channel-index.ts";
+import { type ChannelIndex, type FileDamage, type Found, segmentOfHistory } from "./channel-index.ts";
 import { checksum } from "./checksum.ts";
 import { type HistoryEntry, type HistoryFooter, readHistoryBlock, readHistoryFooter } from "./history-file.ts";
 import { cutManifest, type Gap, readManifest } from "./history-manifest.ts";
@@ -69,6 +69,8 @@ export class History {
   #retryTimer: NodeJS.Timeout | undefined;
   #retryMs = retryMsMin;
   #firstSegment = 1;
+  /** Logs with a file that cannot be read. */
+  readonly #stopped = new Set<number>();
   /** Lost records that an operator has agreed to go on without. */
   readonly gaps: Gap[] = [];
 
@@ -83,28 +85,23 @@ export class History {
     const { historyFolder, index } = this.#options;
     const manifest = readManifest(historyFolder, this.#system);
     const paths = [...manifest.files.keys()].sort((a, b) => a.localeCompare(b));
+    const damaged: (FileDamage & { logId: number })[] = [];
     for (const path of paths) {
       const { logId } = manifest.files.get(path) as { logId: number };
-      const footer = readHistoryFooter(join(historyFolder, path), logId, this.#system);
-      const summary = summaryOf(path, logId, footer.entries());
-      this.#addFile(summary);
-      for (const run of summary.runs) {
-        const channel = index.channel({ logId, writer: run.writer });
-        if (run.firstSequence < channel.endSequence)
-          throw corrupt(
-            `${join(historyFolder, path)} begins at sequence ${run.firstSequence} of log ${logId}, which ends at ${channel.endSequence}`,
-          );
-        channel.addHistory(run);
-        channel.epoch = Math.max(channel.epoch, run.epoch);
+      try {
+        this.#loadFile(path, logId, visitControl);
+      } catch (error) {
+        // Without the catalogue nothing can be told apart; any other file is of one log, and stops that one (ADR 0019).
+        if (logId === 0 || !(error instanceof HeadraceError)) throw error;
+        damaged.push({ logId, segment: segmentOfHistory(path), error });
       }
-      if (logId !== 0) continue;
-      for (const entry of footer.entries()) visitControl(this.#readHistory(path, entry));
     }
     for (const [logId, writer, epoch, endSequence] of manifest.ends) {
       const channel = index.channel({ logId, writer });
       channel.endSequence = Math.max(channel.endSequence, endSequence);
       channel.epoch = Math.max(channel.epoch, epoch);
     }
+    for (const { logId, segment, error } of damaged) this.#stopLog(logId, { segment, error });
     for (const gap of manifest.gaps) this.gaps.push(gap);
     this.#firstSegment = manifest.lastSegment + 1;
     this.#clean = () => {
@@ -112,6 +109,34 @@ export class History {
       this.#removeOrphans(manifest.files, manifest.lastSegment);
     };
     return manifest.lastSegment;
+  }
+
+  #loadFile(path: string, logId: number, visitControl: (block: Uint8Array) => void): void {
+    const { historyFolder, index } = this.#options;
+    const footer = readHistoryFooter(join(historyFolder, path), logId, this.#system);
+    const summary = summaryOf(path, logId, footer.entries());
+    for (const run of summary.runs) {
+      const { endSequence } = index.channel({ logId, writer: run.writer });
+      if (run.firstSequence < endSequence)
+        throw corrupt(
+          `${join(historyFolder, path)} begins at sequence ${run.firstSequence} of log ${logId}, which ends at ${endSequence}`,
+        );
+    }
+    this.#addFile(summary);
+    for (const run of summary.runs) {
+      const channel = index.channel({ logId, writer: run.writer });
+      channel.addHistory(run);
+      channel.epoch = Math.max(channel.epoch, run.epoch);
+    }
+    if (logId !== 0) return;
+    for (const entry of footer.entries()) visitControl(this.#readHistory(path, entry));
+  }
+
+  /** What stands in a file that cannot be read, and before it, is not read and not deleted until somebody has seen to it. */
+  #stopLog(logId: number, damage: FileDamage): void {
+    this.#stopped.add(logId);
+    for (const channel of this.#options.index.ofLog(logId)) channel.markDamaged(damage);
+    process.emitWarning(`${damage.error.message}: what is in that file, and before it in its log, cannot be read`);
   }
 
   #removeOrphans(files: ReadonlyMap<string, unknown>, lastSegment: number): void {
@@ -229,6 +254,8 @@ export class History {
   /** Reads blocks of a channel; every block is checked against its checksum. */
   read(channel: ChannelIndex, fromSequence: number, maxBytes: number): Uint8Array[] {
     const { logId } = channel.channel;
+    const damage = channel.damageAt(fromSequence);
+    if (damage) throw damage;
     if (fromSequence < channel.startSequence) {
       throw new HeadraceError(
         "HR_NOT_FOUND",
@@ -287,6 +314,7 @@ export class History {
     const byLog = new Map<number, [string, FileState][]>();
     for (const [path, file] of this.#files) byLog.set(file.logId, [...(byLog.get(file.logId) ?? []), [path, file]]);
     for (const [logId, files] of byLog) {
+      if (this.#stopped.has(logId)) continue;
       const { ageMs, bytes } = this.#retention.get(logId) ?? {};
       let total = files.reduce((sum, [, file]) => sum + file.byteLength, 0);
       for (const [path, file] of files.sort(([a], [b]) => a.localeCompare(b))) {

@@ -124,7 +124,7 @@ describe("damage is found with its file, the start is refused, and a repair lose
     rmSync(file);
     const damage = verifyLog(folder).findings.find(({ kind }) => kind === "damage");
     expect(damage).toMatchObject({ file, logs: ["stream/a/0"] });
-    await expect(openIn(folder)).rejects.toThrow(/is missing/);
+    await expect(read(folder, logId)).rejects.toThrow(/is missing/);
     expect(await expectRepaired(folder, logId)).toBeGreaterThan(0);
   });
 

@@ -55,7 +55,7 @@ const readBytes = 1024 * 1024;
 const quietLingerMs = 4;
 
 const isStorageFailure = ({ code }: HeadraceError): boolean =>
-  code === "HR_SNAPSHOT_CORRUPT" || code === "HR_SNAPSHOT_MISMATCH";
+  code === "HR_SNAPSHOT_CORRUPT" || code === "HR_SNAPSHOT_MISMATCH" || code === "HR_BLOCK_CORRUPT";
 
 interface Cursor extends Channel {
   next: number;
@@ -158,6 +158,8 @@ export class TaskDriver {
     const { log, plan, inputLogs } = this.#options;
     this.state = "failed";
     this.failure = error;
+    this.#ready = false;
+    for (const cancel of this.#cancel.splice(0)) cancel();
     // What it has not read stays until somebody has seen to it.
     for (const { id: logId } of inputLogs.flatMap((name) => log.list(name).filter((info) => info.name === name)))
       for (const { writer, startSequence } of log.channels(logId))
@@ -254,7 +256,11 @@ export class TaskDriver {
         if (blocks.length === 0) return;
       }
     } catch (error) {
-      if (attempt === this.#starts) this.#options.onFailed(error);
+      if (attempt !== this.#starts) return;
+      this.#stopFor(error);
+      // Damage in its input stops this task alone: to start it again would find the same.
+      if (this.state !== "failed") this.#options.onFailed(error);
+      else process.emitWarning(`${this.plan.name} has stopped: ${String(error)}`);
     } finally {
       this.#pumping = false;
     }

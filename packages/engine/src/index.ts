@@ -4,6 +4,8 @@ export * from "./block/event-format.ts";
 export * from "./block/event-reader.ts";
 export * from "./block/header.ts";
 export * from "./block/properties.ts";
+export * from "./bus/hub.ts";
+export * from "./bus/port.ts";
 export * from "./keys.ts";
 export * from "./leases/decide.ts";
 export * from "./leases/port.ts";

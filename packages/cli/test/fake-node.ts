@@ -53,6 +53,7 @@ export const emptyStatus = (): NodeStatus => ({
     subscriptions: 0,
     stalls: 0,
     stalledMs: 0,
+    restarts: 0,
     reasons: {},
   },
   alerts: { raised: 0, cleared: 0, active: 0 },

@@ -64,6 +64,10 @@ export const errorCatalogue = {
   ),
   HR_FENCED: entry("The writer no longer owns this log.", "Nothing: the owner that replaced it goes on.", "never"),
   HR_FOLDER_UNUSABLE: entry("A folder cannot be written.", "Check its owner and permissions, or name another folder."),
+  HR_GATEWAY_FAILED: entry(
+    "A gateway thread dies again and again.",
+    "Read the reason in the message and the node's output; start the node again.",
+  ),
   HR_INTERNAL: entry("Something in Headrace itself failed.", "Read the node's output; report it if it comes again."),
   HR_LAKE_CORRUPT: entry(
     "A file of the lake or its manifest is damaged.",

@@ -98,6 +98,7 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
         ...(options.lingerMs !== undefined && { lingerMs: options.lingerMs }),
         ...(options.connectionsMax !== undefined && { connectionsMax: options.connectionsMax }),
       },
+      onFatal: fatal,
     });
     const openGateway = gateway;
     undo.push(() => openGateway.close({ deadlineMs: 2000 }));
@@ -280,6 +281,7 @@ const nodeStatus = async (parts: StatusParts): Promise<NodeStatus> => {
       subscriptions: counts.subscriptions,
       stalls: counts.stalls,
       stalledMs: counts.stalledMs,
+      restarts: counts.restarts,
       reasons: counts.reasons,
     },
     alerts: { ...feed.alerts, active: runtime?.activeAlerts ?? 0 },

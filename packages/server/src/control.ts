@@ -58,6 +58,7 @@ export interface NodeStatus {
     subscriptions: number;
     stalls: number;
     stalledMs: number;
+    restarts: number;
     reasons: Readonly<Record<string, number>>;
   };
   alerts: { raised: number; cleared: number; active: number };

@@ -144,6 +144,12 @@ export const metricsText = (status: NodeStatus): string => {
       one(status.gateway.stalledMs),
     ),
     family(
+      "headrace_gateway_restarts_total",
+      "counter",
+      "Gateway threads that were started again after they had died.",
+      one(status.gateway.restarts),
+    ),
+    family(
       "headrace_task_events_total",
       "counter",
       "Events that the task has committed.",

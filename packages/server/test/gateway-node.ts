@@ -34,10 +34,16 @@ export interface StoredEvent {
 export interface TestNode extends AsyncDisposable {
   readonly gateway: Gateway;
   readonly log: EmbeddedLog;
+  /** With several gateway threads the port of the next one, each time: connections of one test are on different threads. */
   readonly port: number;
+  /** The one on which all threads listen. */
+  readonly sharedPort: number;
   readonly folder: string;
+  readonly gateways: number;
   /** Events of a stream that count, over all partitions and writers. */
   events(stream: string): Promise<StoredEvent[]>;
+  /** Payloads of a stream that was there at the start, in the order in which they were written since, over all writers. */
+  inOrder(stream: string): string[];
   /** As after a crash: the log closes, the gateway is not asked. */
   crash(): Promise<void>;
   stop(): Promise<void>;
@@ -68,9 +74,22 @@ export const startTestNode = async (options: Partial<GatewayOptions> & { folder?
   const gateway = await startGateway({
     streams: [streamOf("readings", "plants/:plant/pumps/:device"), streamOf("raw", "raw/+")],
     listeners: [{ transport: "tcp", host: "127.0.0.1", port: 0 }],
+    hasOwnPorts: true,
     ...options,
     log,
   });
+  const sharedPort = gateway.listeners[0]?.port ?? 0;
+  let turn = 0;
+  const written = new Map<string, string[]>();
+  for (const { id, name } of log.list("stream/")) {
+    const stream = name.split("/")[1] as string;
+    const payloads = written.get(stream) ?? [];
+    written.set(stream, payloads);
+    log.watchEarly(id, (block) => {
+      const reader = new EventBlockReader(block);
+      while (reader.next()) if (!reader.repeated) payloads.push(new TextDecoder().decode(reader.payload));
+    });
+  }
   let isOpen = true;
   const stop = async (): Promise<void> => {
     if (!isOpen) return;
@@ -80,9 +99,16 @@ export const startTestNode = async (options: Partial<GatewayOptions> & { folder?
   };
   return {
     gateway,
+    sharedPort,
     log,
-    port: gateway.listeners[0]?.port ?? 0,
+    get port() {
+      const { ownPorts } = gateway;
+      if (ownPorts.length === 0) return sharedPort;
+      turn += 1;
+      return ownPorts[turn % ownPorts.length] as number;
+    },
     folder,
+    gateways: options.gateways ?? 1,
     events: async (stream) => {
       const found: StoredEvent[] = [];
       for (const { id } of log.list(`stream/${stream}/`)) {
@@ -99,6 +125,7 @@ export const startTestNode = async (options: Partial<GatewayOptions> & { folder?
       }
       return found;
     },
+    inOrder: (stream) => written.get(stream) ?? [],
     crash: async () => {
       isOpen = false;
       await log.close();

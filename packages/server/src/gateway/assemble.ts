@@ -3,6 +3,8 @@ import { type OutboxBudget, reasonCodes } from "@headrace/mqtt";
 import type { ListenerTraffic } from "../control.ts";
 import { Clients } from "./clients.ts";
 import { Connection } from "./connection.ts";
+import type { Desk } from "./desk.ts";
+import { deviceOfCommandFilter } from "./device-filter.ts";
 import { type ConnectionCounts, Door } from "./door.ts";
 import { FanOut, receivePolicy } from "./fan-out.ts";
 import type { GatewayFigures } from "./figures.ts";
@@ -12,8 +14,7 @@ import { Intake } from "./intake.ts";
 import { KeepAlive } from "./keep-alive.ts";
 import type { GatewayLimits } from "./limits.ts";
 import { ListenerFigures } from "./listener-figures.ts";
-import type { Mechanisms } from "./mechanism.ts";
-import type { Authenticate, Authorize } from "./policy.ts";
+import type { WholePolicy } from "./policy-module.ts";
 import { Retained, type RetainedLog } from "./retained.ts";
 import { Router } from "./routes.ts";
 import type { Sessions } from "./sessions.ts";
@@ -24,15 +25,13 @@ import type { ListenerOptions } from "./transports/transport.ts";
 export interface Parts {
   readonly ingest: Ingest;
   readonly retainedLog: RetainedLog;
-  readonly authorize: Authorize;
-  readonly authenticate: Authenticate;
+  readonly policy: WholePolicy;
   readonly nowMs: () => number;
   readonly limits: GatewayLimits;
   readonly connections: ConnectionCounts;
   /** Called with a device that has just subscribed to its commands. */
   readonly onReady: (device: string) => void;
-  /** Opens what keeps sessions over connections. */
-  readonly mechanisms?: Mechanisms | undefined;
+  /** Opens what keeps sessions over connections; a gateway thread has none, they are in the thread of the log. */
   readonly sessions?: (fanOut: FanOut, outgoing: OutboxBudget) => Promise<Sessions>;
 }
 
@@ -40,7 +39,8 @@ export interface Parts {
 const outgoingFloorBytes = 64 * 1024;
 
 export const assemble = async (parts: Parts): Promise<Shared> => {
-  const { ingest, retainedLog, authorize, authenticate, nowMs, limits, onReady } = parts;
+  const { ingest, retainedLog, policy, nowMs, limits, onReady } = parts;
+  const { authorize, authenticate, mechanisms } = policy;
   const { retainedMessagesMax: messagesMax, retainedBytesMax: bytesMax, sequencedDevicesMax } = limits;
   const retained = new Retained(retainedLog, { messagesMax, bytesMax });
   const fanOut = new FanOut(ingest, receivePolicy(authorize));
@@ -76,21 +76,12 @@ export const assemble = async (parts: Parts): Promise<Shared> => {
     }),
     flapping: new Flapping({ connectsMax, windowMs, holdOffMs }, clock),
     sessions,
-    mechanisms: parts.mechanisms,
+    mechanisms,
     subscribed: (filter, receiver) => {
       const device = deviceOfCommandFilter(filter, receiver.deviceId);
       if (device !== undefined) onReady(device);
     },
   };
-};
-
-/** The device whose commands a filter asks for: the one it names, else the one that asks. */
-const deviceOfCommandFilter = (filter: string, asking: string): string | undefined => {
-  const [first, device, third] = filter.split("/");
-  if (first === "#" || (first === "devices" && device === "#")) return asking;
-  if ((first !== "devices" && first !== "+") || device === undefined) return undefined;
-  if (third !== "commands" && third !== "#" && third !== "+") return undefined;
-  return device === "+" ? asking : device;
 };
 
 /** A listener with what it has seen. */
@@ -101,6 +92,7 @@ export interface MqttListener extends Listener {
 /** Takes connections in this thread; opens all listeners or none. @throws HR_PORT_IN_USE */
 export const acceptConnections = async (
   shared: Shared,
+  desk: Desk,
   listeners: readonly ListenerOptions[],
   { reusePort = false }: { readonly reusePort?: boolean } = {},
 ): Promise<readonly MqttListener[]> => {
@@ -111,7 +103,7 @@ export const acceptConnections = async (
       const listener = await openListener(options, {
         door: shared.door,
         reusePort,
-        accept: (wire, peer, visit) => void new Connection(wire, shared, peer, visit, figures),
+        accept: (wire, peer, visit) => void new Connection(wire, shared, desk, peer, visit, figures),
       });
       figures.port = listener.port;
       opened.push(Object.assign(listener, { status: () => figures.status(listener.counts.turnedAway) }));

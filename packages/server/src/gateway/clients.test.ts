@@ -13,7 +13,7 @@ const ids = (clients: readonly ClientSummary[]): string[] => clients.map(({ clie
 
 describe.each([1, 2])("with %i gateway thread(s)", (gateways) => {
   test("a client is shown with what it has sent, got and subscribed to", async () => {
-    await using node = await startTestNode({ gateways });
+    await using node = await startTestNode({ gateways, hasOwnPorts: false });
     await using client = await RawClient.connect(node.port, { clientId: "c", keepAliveSeconds: 30 });
     await client.subscribe("plants/#", 1);
     for (const packetId of [1, 2]) client.publish(topic, "x", { packetId });
@@ -48,7 +48,7 @@ describe.each([1, 2])("with %i gateway thread(s)", (gateways) => {
   });
 
   test("pages hold every client once, in the order of the ids, and filters choose", async () => {
-    await using node = await startTestNode({ gateways });
+    await using node = await startTestNode({ gateways, hasOwnPorts: false });
     await using open = new AsyncDisposableStack();
     const names = ["z", "a", "\u0007bell", "m/1", "m/2", "..", "é", "-", "B"];
     for (const [index, clientId] of names.entries()) {
@@ -71,7 +71,7 @@ describe.each([1, 2])("with %i gateway thread(s)", (gateways) => {
   });
 
   test("a kicked client is told why, and its listener forgets it", async () => {
-    await using node = await startTestNode({ gateways });
+    await using node = await startTestNode({ gateways, hasOwnPorts: false });
     await using client = await RawClient.connect(node.port, { clientId: ".." });
     expect(await node.gateway.kickClient("..", { reason: "enough" })).toEqual({
       disconnected: true,
@@ -87,7 +87,7 @@ describe.each([1, 2])("with %i gateway thread(s)", (gateways) => {
   });
 
   test("a listener counts connections, refusals by reason, and messages and bytes also of those who have gone", async () => {
-    await using node = await startTestNode({ gateways });
+    await using node = await startTestNode({ gateways, hasOwnPorts: false });
     for (let round = 0; round < 3; round += 1) {
       await using client = await RawClient.connect(node.port, { clientId: `c${round}` });
       client.publish(topic, "x");

@@ -16,8 +16,8 @@ export class Clients {
   readonly #byId = new Map<string, Client>();
   /** No wills are published then: the devices have not gone, the node has. */
   isShuttingDown = false;
-  /** Called with each id that is claimed here: other gateway threads let go of it. */
-  onClaimed: ((clientId: string) => void) | undefined;
+  /** Called with each id whose connection is gone. */
+  onReleased: ((clientId: string) => void) | undefined;
 
   get count(): number {
     return this.#byId.size;
@@ -45,7 +45,6 @@ export class Clients {
     const { clientId } = client;
     this.takeOver(clientId);
     this.#byId.set(clientId, client);
-    this.onClaimed?.(clientId);
   }
 
   /** Ends the connection that holds this id, if there is one. */
@@ -56,7 +55,9 @@ export class Clients {
   }
 
   release(client: Client): void {
-    if (this.#byId.get(client.clientId) === client) this.#byId.delete(client.clientId);
+    if (this.#byId.get(client.clientId) !== client) return;
+    this.#byId.delete(client.clientId);
+    this.onReleased?.(client.clientId);
   }
 
   endAll(reasonCode: number, reason: string): void {

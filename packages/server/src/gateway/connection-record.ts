@@ -1,7 +1,6 @@
 /** What is known and counted of one connection, beside its protocol: for operators, metrics and events. */
 import { reasonCodes, type ServerSession, type SessionAction } from "@headrace/mqtt";
 import type { ClientQuery, ClientSummary } from "../control.ts";
-import type { DurableSession } from "./durable-session.ts";
 import type { Held } from "./fan-out-message.ts";
 import { countReason } from "./figures.ts";
 import type { Listed } from "./listed.ts";
@@ -15,7 +14,7 @@ export interface Viewed {
   readonly clientId: string;
   readonly identity: string | undefined;
   readonly session: ServerSession<Held>;
-  readonly durable: DurableSession | undefined;
+  readonly durable: { readonly expirySeconds: number } | undefined;
   /** When the client was last heard, by the clock that does not jump. */
   readonly lastMs: number;
 }

@@ -11,22 +11,20 @@ import {
   ServerSession,
   type SessionAction,
   type SessionChange,
+  type SubscribeAction,
   TopicMemo,
 } from "@headrace/mqtt";
 import type { HeadraceError } from "@headrace/sdk";
 import { AckBuffer } from "./ack-buffer.ts";
 import { Admission, type Admitted } from "./admission.ts";
-import type { Client } from "./clients.ts";
 import { ConnectionRecord } from "./connection-record.ts";
+import type { Desk, DeskConnection, KeptSession } from "./desk.ts";
 import type { Visit } from "./door.ts";
-import type { DurableSession, SessionConnection } from "./durable-session.ts";
 import type { FanOutMessage, Held } from "./fan-out-message.ts";
 import type { GroupMember, Publisher } from "./ingest.ts";
 import { refusalReason } from "./intake.ts";
-import { leaveSession } from "./leave-session.ts";
 import type { Listed } from "./listed.ts";
 import type { ListenerFigures } from "./listener-figures.ts";
-import { openSession } from "./open-session.ts";
 import { OutgoingMessages } from "./outgoing.ts";
 import { Patience } from "./patience.ts";
 import { Reading } from "./reading.ts";
@@ -38,7 +36,6 @@ import { sessionLimits } from "./sessions.ts";
 import type { Shared } from "./shared.ts";
 import { SocketWriter } from "./socket-writer.ts";
 import { Key } from "./stream-state.ts";
-import { subscribe, unsubscribe } from "./subscribe.ts";
 import type { Peer, Wire } from "./transports/transport.ts";
 import { allowed, Verdicts } from "./verdicts.ts";
 
@@ -48,8 +45,9 @@ const answersBytesMax = 64 * 1024;
 /** How long a client that may only be told that there are too many may take to ask. */
 const refusalDeadlineMs = 1_000;
 
-export class Connection implements GroupMember, SessionConnection, Client {
+export class Connection implements GroupMember, DeskConnection {
   readonly #shared: Shared;
+  readonly #desk: Desk;
   readonly #record: ConnectionRecord;
   readonly #socket: Wire;
   readonly #scanner: PacketScanner;
@@ -62,7 +60,7 @@ export class Connection implements GroupMember, SessionConnection, Client {
   readonly #admission: Admission;
   #publisher!: Publisher;
   /** The session when it outlives this connection. */
-  #durable: DurableSession | undefined;
+  #durable: KeptSession | undefined;
   readonly #outgoing: OutgoingMessages;
   #inGroup = false;
   #publishes = false;
@@ -79,16 +77,17 @@ export class Connection implements GroupMember, SessionConnection, Client {
   identity: string | undefined;
   clientId = "";
 
-  constructor(socket: Wire, shared: Shared, peer: Peer, visit: Visit, figures: ListenerFigures) {
+  constructor(socket: Wire, shared: Shared, desk: Desk, peer: Peer, visit: Visit, figures: ListenerFigures) {
     this.#socket = socket;
     this.#shared = shared;
+    this.#desk = desk;
     this.#record = new ConnectionRecord(shared, socket, peer, figures);
     const { limits, ingest } = shared;
     this.#scanner = new PacketScanner({ from: "client", maximumPacketSize: limits.packetBytesMax });
     this.#session = new ServerSession<Held>({
       ...sessionLimits(limits),
       extendedAuthentication: (shared.mechanisms?.size ?? 0) > 0,
-      sharedSubscriptions: shared.sessions !== undefined,
+      sharedSubscriptions: true,
       generateClientId: () => shared.clients.newId(),
       maximumPacketSize: limits.packetBytesMax,
       receiveMaximum: ingest.isHalfFull ? Math.max(1, limits.receiveMaximum >> 3) : limits.receiveMaximum,
@@ -112,7 +111,7 @@ export class Connection implements GroupMember, SessionConnection, Client {
       visit,
       admit: (connect, answer) => this.#admit(connect, answer),
       wait: (done) => this.#reading.wait(done),
-      isGone: () => this.#socket.destroyed || this.#closing,
+      isGone: () => this.isGone,
     });
     this.#patience = new Patience({
       keepAlive: shared.keepAlive,
@@ -149,6 +148,9 @@ export class Connection implements GroupMember, SessionConnection, Client {
     return this.identity ?? this.clientId;
   }
 
+  get isGone(): boolean {
+    return this.#socket.destroyed || this.#closing;
+  }
   get isConnected(): boolean {
     return this.#connected && !this.#closing;
   }
@@ -355,10 +357,10 @@ export class Connection implements GroupMember, SessionConnection, Client {
           this.#patience.connected();
           break;
         case "subscribe":
-          subscribe(this.#shared, this.#session, action, this, this.#durable);
+          this.#subscribe(action);
           break;
         case "unsubscribe":
-          unsubscribe(this.#shared, action.subscriptions, this, this.#durable);
+          for (const { filter } of action.subscriptions) this.#desk.unsubscribe(this, this.#durable, filter);
           break;
         case "acknowledged":
         case "received":
@@ -379,6 +381,11 @@ export class Connection implements GroupMember, SessionConnection, Client {
     }
   }
 
+  #subscribe(action: SubscribeAction): void {
+    const done = this.#desk.subscribe({ session: this.#session, action, connection: this, durable: this.#durable });
+    if (done !== undefined) this.#reading.wait(done);
+  }
+
   #changed(change: SessionChange): void {
     if (this.#durable !== undefined) {
       this.#durable.changed(change);
@@ -392,19 +399,17 @@ export class Connection implements GroupMember, SessionConnection, Client {
     this.identity = answer.identity;
     this.clientId = connect.clientId;
     this.#publisher = { client: new InternedString(this.clientId), device: new Key(this.deviceId) };
-    this.#shared.clients.claim(this);
-    return openSession(
-      this.#shared,
+    return this.#desk.open({
       connect,
-      this,
-      (session) => {
-        if (this.#socket.destroyed || this.#closing) return undefined;
+      connection: this,
+      begin: (session) => {
+        if (this.isGone) return undefined;
         this.#durable = session;
         return this.#session;
       },
-      (actions) => this.#run(actions),
-      answer.data,
-    );
+      run: (actions) => this.#run(actions),
+      authenticationData: answer.data,
+    });
   }
 
   /** Ends the session from our side; the client is told why. */
@@ -442,7 +447,7 @@ export class Connection implements GroupMember, SessionConnection, Client {
     const { will } = this.#session.end();
     if (!this.#connected) return;
     const left = { connection: this, session: this.#session, durable: this.#durable, publisher: this.#publisher };
-    leaveSession(this.#shared, left, clients.isShuttingDown ? undefined : will);
+    this.#desk.leave(left, clients.isShuttingDown ? undefined : will);
   }
 
   // ---- to the client
@@ -453,7 +458,7 @@ export class Connection implements GroupMember, SessionConnection, Client {
 
   send(held: Held, packetId: number, step: "publish" | "again" | "release"): void {
     if (this.#closing || this.#outgoing.send(held, packetId, step) || packetId === 0) return;
-    if (this.#durable !== undefined) this.#durable.discard(held, packetId);
+    if (this.#durable !== undefined) this.#durable.discard(packetId);
     else this.#session.outbox.release(packetId);
   }
 

@@ -12,20 +12,14 @@ import {
   type Will,
 } from "@headrace/mqtt";
 import type { HeadraceError } from "@headrace/sdk";
+import type { KeptSession } from "./desk.ts";
 import type { FanOutMessage, Held } from "./fan-out-message.ts";
 import type { GroupMember } from "./ingest.ts";
 import type { Place } from "./place.ts";
 import type { Delivery, Receiver } from "./receiver.ts";
+import type { SessionConnection } from "./session-connection.ts";
 import { keepWill, type SessionRecord } from "./session-records.ts";
 import { lowerQos, publishBytes, Stored } from "./stored.ts";
-
-/** The connection of a session, as the session needs it. */
-export interface SessionConnection extends Receiver {
-  /** Writes a message with its identifier. */
-  send(held: Held, packetId: number, step: "publish" | "again" | "release"): void;
-  write(bytes: Uint8Array): void;
-  end(reasonCode: number, reason: string): void;
-}
 
 /** Where a session writes. */
 export interface SessionStore {
@@ -44,7 +38,7 @@ interface Step {
   readonly run: () => void;
 }
 
-export class DurableSession implements Receiver, GroupMember {
+export class DurableSession implements Receiver, GroupMember, KeptSession {
   readonly clientId: string;
   readonly identity: string | undefined;
   readonly key: InternedString;
@@ -136,7 +130,6 @@ export class DurableSession implements Receiver, GroupMember {
     return this.connection?.receive(message, delivery) ?? false;
   }
 
-  /** Sends what may be sent now. */
   pump(): void {
     const { outbox } = this.state;
     for (let next = outbox.take(); next; next = outbox.take()) {
@@ -179,9 +172,8 @@ export class DurableSession implements Receiver, GroupMember {
     });
   }
 
-  /** Gives up a message that cannot be delivered: too large for the client, or no longer permitted. */
-  discard(held: Held, packetId: number): void {
-    this.state.outbox.release(packetId);
+  discard(packetId: number): void {
+    const held = this.state.outbox.release(packetId);
     if (!(held instanceof Stored)) return;
     this.#store.counters.dropped += 1;
     this.#store.write(this, { kind: "acknowledged", packetId });
@@ -197,7 +189,6 @@ export class DurableSession implements Receiver, GroupMember {
     if (type === "acknowledged") this.pump();
   }
 
-  /** A QoS 2 message of the client is part of the open group. */
   took(packetId: number): void {
     this.#store.write(this, { kind: "took", packetId });
     this.#joinGroup();

@@ -7,6 +7,7 @@ import {
   type Qos,
   utf8,
 } from "@headrace/mqtt";
+import type { Place } from "./place.ts";
 
 /** A message as plain data, for the way between threads. */
 export interface WireMessage {
@@ -16,10 +17,11 @@ export interface WireMessage {
   readonly retain: boolean;
   readonly properties: PublishProperties;
   readonly publisher: string | undefined;
+  readonly arrivalMs: number;
 }
 
 /** A message whose properties are made only if a receiver of version 5 or another thread needs them. */
-export type OutgoingMessage = Omit<WireMessage, "properties"> & {
+export type OutgoingMessage = Omit<WireMessage, "properties" | "arrivalMs"> & {
   readonly properties: PublishProperties | (() => PublishProperties);
 };
 
@@ -106,6 +108,9 @@ export class FanOutMessage {
   readonly arrivalMs: number;
   /** Receivers that have it in their durable session already: they are passed over when it is delivered. */
   planned: Set<object> | undefined;
+  /** Where its event is stored, when the event may turn out to be a repeat. */
+  place: Place | undefined;
+  #wire: WireMessage | undefined;
   readonly #variants: (Variant | undefined)[] = [];
 
   constructor(message: OutgoingMessage, topicBytes: Uint8Array = utf8(message.topic), arrivalMs = Date.now()) {
@@ -136,8 +141,47 @@ export class FanOutMessage {
     return variant;
   }
 
+  /** The same object each time: in one batch it travels once. */
   toWire(): WireMessage {
-    const { topic, payload, qos, retain, properties, publisher } = this;
-    return { topic, payload, qos, retain, properties, publisher };
+    let wire = this.#wire;
+    if (wire === undefined) {
+      const { topic, payload, qos, retain, properties, publisher, arrivalMs } = this;
+      const { correlationData } = properties;
+      wire = {
+        topic,
+        payload: alone(payload),
+        qos,
+        retain,
+        properties:
+          correlationData === undefined ? properties : { ...properties, correlationData: alone(correlationData) },
+        publisher,
+        arrivalMs,
+      };
+      this.#wire = wire;
+    }
+    return wire;
+  }
+
+  static fromWire(wire: WireMessage): FanOutMessage {
+    let message = received.get(wire);
+    if (message === undefined) {
+      message = new FanOutMessage(wire, undefined, wire.arrivalMs);
+      received.set(wire, message);
+    }
+    return message;
   }
 }
+
+/** Messages of a batch, so that one for many clients is encoded once. */
+const received = new WeakMap<WireMessage, FanOutMessage>();
+
+/** Bytes that share no memory: of a view, everything that it looks into would travel. */
+const alone = (bytes: Uint8Array): Uint8Array =>
+  bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
+
+/** How messages travel between threads. */
+export const messageCodec = {
+  toWire: (message: FanOutMessage): WireMessage => message.toWire(),
+  fromWire: (wire: WireMessage): FanOutMessage => FanOutMessage.fromWire(wire),
+  bytesOf: ({ topicBytes, payload }: FanOutMessage): number => topicBytes.byteLength + payload.byteLength,
+};

@@ -8,6 +8,7 @@ import type { Delivery, Receiver } from "./receiver.ts";
 import type { Route } from "./routes.ts";
 import { ShareGroup } from "./share-group.ts";
 import { type DeliveryCache, Subscribers } from "./subscribers.ts";
+import { Ways } from "./ways.ts";
 
 /** Ends a turn of writing: what was coalesced goes to the sockets. */
 export interface Flushable {
@@ -22,12 +23,15 @@ interface Undelivered {
 
 export class FanOut implements GroupMember {
   readonly subscribers = new Subscribers((message, delivery) => this.deliverTo(message, delivery));
+  readonly #ways = new Ways(this.subscribers);
   readonly #ingest: Ingest;
   readonly #authorize: (receiver: Receiver, topic: string) => string | undefined;
   #open: Undelivered[] = [];
   #sealed: Undelivered[] = [];
   #dirty: Flushable[] = [];
   #flushAsked = false;
+  /** Whether a durable message was a repeat, so that nobody gets it again; where that is known only behind the log. */
+  isRepeat: ((message: FanOutMessage) => boolean) | undefined;
   /** Called with each durable message that carries the retain flag. */
   onRetained: ((message: FanOutMessage) => void) | undefined;
   delivered = 0;
@@ -78,7 +82,7 @@ export class FanOut implements GroupMember {
   }
 
   #planFor(message: FanOutMessage, delivery: Delivery, place: Place): "taken" | "dropped" | "live" {
-    if (this.#authorize(delivery.receiver, message.topic) !== undefined) {
+    if (!delivery.receiver.isBus && this.#authorize(delivery.receiver, message.topic) !== undefined) {
       this.forbidden += 1;
       return "dropped";
     }
@@ -101,6 +105,7 @@ export class FanOut implements GroupMember {
     this.#sealed = [];
     if (error) return;
     for (const { message, way } of undelivered) {
+      if (this.isRepeat?.(message)) continue;
       if (message.retain) this.onRetained?.(message);
       this.deliver(message, this.subscribers.of(way));
     }
@@ -111,10 +116,19 @@ export class FanOut implements GroupMember {
     let taken = 0;
     for (const delivery of deliveries) {
       if (delivery.noLocal && delivery.receiver.clientId === message.publisher) continue;
-      if (message.planned?.has(delivery.receiver)) continue;
+      if (message.planned?.has(delivery.receiver) || delivery.receiver.isElsewhere) continue;
       if (this.deliverTo(message, delivery)) taken += 1;
     }
     return taken;
+  }
+
+  /** Hands on a message that another gateway published. */
+  heard(message: FanOutMessage): void {
+    const { deliveries } = this.#ways.of(message.topic);
+    this.deliver(
+      message,
+      deliveries.filter(({ receiver }) => !receiver.isBus),
+    );
   }
 
   /** Whether the policy lets a receiver have messages of a topic now (P9). */
@@ -127,7 +141,7 @@ export class FanOut implements GroupMember {
   /** The only way to a receiver for live messages: asks the policy each time (P9). */
   deliverTo(message: FanOutMessage, delivery: Delivery): boolean {
     const { receiver } = delivery;
-    if (!receiver.isThread && !receiver.isGroup && this.#authorize(delivery.receiver, message.topic) !== undefined) {
+    if (!receiver.isBus && !receiver.isGroup && this.#authorize(delivery.receiver, message.topic) !== undefined) {
       this.forbidden += 1;
       return false;
     }

@@ -1,152 +1,146 @@
-/** Several gateway threads on one port, seen from the thread of the log: it appends their groups, checks repeats, and joins their sessions. */
-import { Worker } from "node:worker_threads";
-import { readBlockHeader } from "@headrace/engine";
-import type { EmbeddedLog } from "../log/index.ts";
-import { openRpc, type Rpc } from "../threads/index.ts";
-import type { DeviceOf } from "./device-of.ts";
+/** Several gateway threads on one port: started, joined by a bus, and started again when one dies. */
+import { BusHub } from "@headrace/engine";
+import { SubscriptionTree } from "@headrace/mqtt";
+import { HeadraceError } from "@headrace/sdk";
+import { figuresOf } from "./assemble.ts";
 import { connectionCounts } from "./door.ts";
-import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
+import type { FanOutMessage } from "./fan-out-message.ts";
 import { type GatewayFigures, noFigures, sumFigures } from "./figures.ts";
-import { markRepeats } from "./mark-repeats.ts";
-import { type MarkChange, type Marks, settleChanges } from "./repeats.ts";
+import { GatewayThread } from "./gateway-thread.ts";
+import type { PolicyModule } from "./policy-module.ts";
+import type { Receiver } from "./receiver.ts";
+import { innerFilter } from "./remote-connections.ts";
+import { Respawn } from "./respawn.ts";
+import type { Sessions } from "./sessions.ts";
 import type { Shared } from "./shared.ts";
-import type { RetainedMessage, ThreadStart, ThreadStream, ThreadSubscription } from "./thread-protocol.ts";
-import { ThreadSessions } from "./thread-sessions.ts";
+import type { RepeatCheck } from "./thread-groups.ts";
+import type { ThreadQuery, ThreadStream } from "./thread-protocol.ts";
 import { assertFree } from "./transports/listener.ts";
 import type { ListenerOptions } from "./transports/transport.ts";
-import { Ways } from "./ways.ts";
-
-/** Where a stream's repeats are checked, by log id. */
-export interface RepeatCheck {
-  readonly marks: Marks;
-  devices: DeviceOf;
-  repeated: number;
-}
 
 export interface ThreadsOptions {
-  readonly log: EmbeddedLog;
   readonly shared: Shared;
+  readonly sessions: Sessions;
   readonly count: number;
   readonly listeners: readonly ListenerOptions[];
+  /** Whether each thread also listens on a port of its own. */
+  readonly hasOwnPorts: boolean;
+  readonly policy: PolicyModule | undefined;
   readonly checks: ReadonlyMap<number, RepeatCheck>;
-  /** The channels of thread `index`, whose writer is `index` + 1. */
-  readonly streamsOf: (index: number) => Promise<readonly ThreadStream[]>;
-  readonly onReady: (device: string) => void;
-  /** Called after each append, with its marks settled. */
-  readonly afterAppend: () => void;
+  /** The channels of a writer: thread `index` is writer `index` + 1. */
+  readonly streamsOf: (writer: number) => Promise<readonly ThreadStream[]>;
+  /** Takes over the channels of a writer whose thread is gone. */
+  readonly takeOver: (writer: number) => Promise<void>;
+  /** Called when a thread dies again and again: the node has to end. */
+  readonly onFatal: (error: HeadraceError) => void;
 }
 
 export interface Threads {
   /** In the order of the options. */
   readonly ports: readonly number[];
-  figures(): GatewayFigures;
+  /** The port of each thread, where it has one of its own. */
+  readonly ownPorts: readonly number[];
+  figures(): GatewayFigures & { readonly restarts: number };
   /** Asks every thread that runs. */
-  ask(method: string, args: unknown[]): Promise<unknown[]>;
+  ask(method: ThreadQuery, args: readonly unknown[]): Promise<unknown[]>;
   setStreams(): Promise<void>;
+  setPolicy(data: unknown): Promise<void>;
   close(deadlineMs: number): Promise<void>;
 }
 
 export const startThreads = async (options: ThreadsOptions): Promise<Threads> => {
-  const { log, shared, count, checks } = options;
-  const { retained, fanOut, limits } = shared;
-  const figures: GatewayFigures[] = Array.from({ length: count }, () => noFigures);
+  const { shared, sessions, count, checks } = options;
+  const { retained, limits } = shared;
+  const { hub, bus } = joinOwn(shared, sessions);
+  const threads: (GatewayThread | undefined)[] = [];
+  /** Those that died, until they are started again. */
+  const stopped: (GatewayThread | undefined)[] = [];
+  /** What threads that died have counted. */
+  let before: GatewayFigures = noFigures;
+  let restarts = 0;
   const connections = connectionCounts(count);
-  const workers: Worker[] = [];
-  const threads: Rpc[] = [];
-  const running = new Set<Rpc>();
-
-  const storeRetained = (messages: readonly RetainedMessage[]): void => {
-    if (messages.length === 0) return;
-    const kept = messages.map(({ message, arrivalMs }) => ({ message: new FanOutMessage(message), arrivalMs }));
-    for (const { message, arrivalMs } of kept) retained.store(message, arrivalMs);
-    shared.ingest.join({
-      sealed: () => undefined,
-      settled: (error) => {
-        if (error) return;
-        for (const { message, arrivalMs } of kept) retained.apply(message, arrivalMs);
-        for (const message of messages) for (const thread of threads) thread.emit("retained", [message]);
-      },
-    });
-  };
-
-  const append = async (blocks: Uint8Array[], messages: readonly RetainedMessage[]): Promise<void> => {
-    const changes: MarkChange[] = [];
-    const repeats: [RepeatCheck, number][] = [];
-    for (const block of blocks) {
-      const check = checks.get(readBlockHeader(block).logId);
-      if (check) repeats.push([check, markRepeats(block, check.marks, check.devices, changes)]);
-    }
-    // Same turn, same group: what is retained is stored with the events or not at all.
-    storeRetained(messages);
-    if (blocks.length === 0) return;
-    try {
-      await log.append(blocks);
-    } catch (error) {
-      settleChanges(changes, false);
-      throw error;
-    }
-    settleChanges(changes, true);
-    for (const [check, repeated] of repeats) check.repeated += repeated;
-    options.afterAppend();
-  };
-
-  const file = import.meta.url.endsWith(".ts") ? "./gateway-worker.ts" : "./gateway-worker.js";
   let isClosing = false;
-  for (let index = 0; index < count; index++) {
-    const worker = new Worker(new URL(file, import.meta.url), { name: `gateway-${index + 1}` });
-    worker.on("error", (error) => {
-      // Its clients reconnect to the threads that are left; what it had not acknowledged they send again.
-      if (!isClosing) process.emitWarning(`gateway thread ${index + 1} ended: ${error.message}`);
+  let { policy, listeners } = options;
+  const ownPorts: number[] = [];
+
+  const newThread = (index: number): GatewayThread => {
+    const thread: GatewayThread = new GatewayThread({
+      name: `gateway-${index + 1}`,
+      shared,
+      sessions,
+      hub,
+      bus,
+      checks,
+      onEnd: (error) => ended(index, thread, error),
     });
-    worker.on("exit", () => {
-      Atomics.store(connections, index, 0);
-      const closed = figures[index].listeners.map((counts) => ({ ...counts, connections: 0 }));
-      figures[index] = { ...figures[index], listeners: closed };
-      running.delete(threads[index] as Rpc);
-      if (!isClosing) sessions.drop(index);
+    threads[index] = thread;
+    return thread;
+  };
+
+  const startThread = async (index: number, thread: GatewayThread): Promise<void> => {
+    const streams = await options.streamsOf(index + 1);
+    const { hasOwnPorts: hasOwnPort } = options;
+    const { ports, ownPort } = await thread.start({
+      listeners,
+      hasOwnPort,
+      limits,
+      streams,
+      retained: retained.all(),
+      connections,
+      index,
     });
-    workers.push(worker);
-    threads.push(
-      openRpc(
-        worker,
-        { append },
-        {
-          publish: (messages: readonly WireMessage[]) => {
-            for (const wire of messages) {
-              const { deliveries, bytes } = ways.of(wire.topic);
-              fanOut.deliver(new FanOutMessage(wire, bytes), sessions.others(index, deliveries));
-            }
-          },
-          subscribed: (asked: ThreadSubscription) => sessions.add(index, asked),
-          unsubscribed: (clientId: string, filter: string) => sessions.remove(index, clientId, filter),
-          claimed: (clientId: string) => sessions.claimed(index, clientId),
-          ready: (device: string) => options.onReady(device),
-          figures: (now: GatewayFigures) => {
-            figures[index] = now;
-          },
-        },
-      ),
-    );
-  }
-  for (const thread of threads) running.add(thread);
-  const sessions = new ThreadSessions(threads, fanOut.subscribers, (messages) => fanOut.flushLater(messages));
-  const ways = new Ways(fanOut.subscribers);
+    // A free port that the first thread was given is the port of the others.
+    listeners = listeners.map((listener, place) => ({ ...listener, port: ports[place] ?? listener.port }));
+    if (ownPort !== undefined) ownPorts[index] = ownPort;
+  };
+
+  const respawns = Array.from({ length: count }, (_, index) => new Respawn(async () => restart(index)));
+
+  const restart = async (index: number): Promise<void> => {
+    await stopped[index]?.settled();
+    await options.takeOver(index + 1);
+    if (isClosing) return;
+    restarts += 1;
+    const thread = newThread(index);
+    try {
+      await thread.prepare({ policy });
+      await startThread(index, thread);
+    } catch {
+      // Its end is seen to there.
+      await thread.terminate();
+    }
+  };
+
+  let isStarted = false;
+  const ended = (index: number, thread: GatewayThread, error: Error | undefined): void => {
+    before = sumFigures([before, thread.figures()]);
+    Atomics.store(connections, index, 0);
+    threads[index] = undefined;
+    stopped[index] = thread;
+    if (isClosing || !isStarted) return;
+    const reason = error?.message ?? "it ended by itself";
+    process.emitWarning(`gateway thread ${index + 1} ended and is started again: ${reason}`);
+    if (respawns[index]?.again()) return;
+    const message = `gateway thread ${index + 1} dies again and again, at last because: ${reason}`;
+    options.onFatal(new HeadraceError("HR_GATEWAY_FAILED", message, error && { cause: error }));
+  };
 
   const stop = async (): Promise<void> => {
     isClosing = true;
-    await Promise.all(workers.map((worker) => worker.terminate()));
+    for (const respawn of respawns) respawn.stop();
+    await Promise.all(threads.map((thread) => thread?.terminate()));
+  };
+  /** Calls every thread; one that dies meanwhile starts with what is new. */
+  const callAll = async (call: (thread: GatewayThread, index: number) => Promise<unknown>): Promise<void> => {
+    await Promise.allSettled(threads.map((thread, index) => thread && call(thread, index)));
   };
 
-  let { listeners } = options;
   try {
     for (const listener of listeners) await assertFree(listener);
-    for (const [index, thread] of threads.entries()) {
-      const streams = await options.streamsOf(index);
-      const start: ThreadStart = { listeners, limits, streams, retained: retained.all(), connections, index };
-      const ports = (await thread.call("start", [start])) as number[];
-      // A free port that the first thread was given is the port of the others.
-      listeners = listeners.map((listener, place) => ({ ...listener, port: ports[place] ?? listener.port }));
-    }
+    const all = Array.from({ length: count }, (_, index) => newThread(index));
+    await Promise.all(all.map((thread) => thread.prepare({ policy })));
+    for (const [index, thread] of all.entries()) await startThread(index, thread);
+    isStarted = true;
   } catch (error) {
     await stop();
     throw error;
@@ -154,20 +148,69 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
 
   return {
     ports: listeners.map(({ port }) => port),
-    figures: () => sumFigures(figures),
+    ownPorts,
+    figures: () => {
+      const now = threads.flatMap((thread) => (thread ? [thread.figures()] : []));
+      return { ...sumFigures([before, figuresOf(shared, []), ...now]), restarts };
+    },
     // One that ends meanwhile has no clients any more.
     ask: async (method, args) => {
-      const answers = await Promise.allSettled([...running].map((thread) => thread.call(method, args)));
+      const answers = await Promise.allSettled(
+        threads.flatMap((thread) => (thread ? [thread.call(method, args)] : [])),
+      );
       return answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
     },
-    setStreams: async () => {
-      for (const [index, thread] of threads.entries())
-        await thread.call("setStreams", [await options.streamsOf(index)]);
+    setStreams: () => callAll(async (thread, index) => thread.call("setStreams", [await options.streamsOf(index + 1)])),
+    setPolicy: (data) => {
+      if (policy !== undefined) policy = { ...policy, data };
+      return callAll((thread) => thread.call("setPolicy", [data]));
     },
     close: async (deadlineMs) => {
-      const closed = Promise.all(threads.map((thread) => thread.call("close", [deadlineMs]))).catch(() => undefined);
-      await closed;
+      isClosing = true;
+      await callAll((thread) => thread.call("close", [deadlineMs]));
       await stop();
     },
   };
+};
+
+/** The bus, and on it the thread of the log: what durable sessions and shared subscriptions want, and what the node itself publishes. */
+const joinOwn = (shared: Shared, sessions: Sessions) => {
+  const { fanOut, retained, nowMs } = shared;
+  const { subscribers } = fanOut;
+  const hub = new BusHub<FanOutMessage>(<T>() => new SubscriptionTree<T>());
+  const others: Receiver = {
+    clientId: "",
+    deviceId: "",
+    isBus: true,
+    receive: (message) => {
+      bus.publish(message);
+      return true;
+    },
+  };
+  const bus = hub.join({
+    wanted: (filter, isWanted) => {
+      if (isWanted) subscribers.add(others, { filter, qos: 2, noLocal: false, retainAsPublished: true });
+      else subscribers.remove(others, filter);
+    },
+    heard: (message) => fanOut.heard(message),
+    // Where it comes from, it has been applied.
+    retained: () => undefined,
+    takeOver: () => Promise.resolve(),
+  });
+  const isOwn = (receiver: Receiver, filter: string): boolean =>
+    !receiver.isBus && (!receiver.isElsewhere || filter !== innerFilter(filter));
+  subscribers.onAdded = (receiver, { filter }) => {
+    if (isOwn(receiver, filter)) void bus.want(innerFilter(filter));
+  };
+  subscribers.onRemoved = (receiver, filter) => {
+    if (isOwn(receiver, filter)) bus.unwant(innerFilter(filter));
+  };
+  for (const { state } of sessions.values()) {
+    for (const { filter } of state.subscriptions.values()) void bus.want(innerFilter(filter));
+  }
+  fanOut.onRetained = (message) => {
+    retained.apply(message, nowMs());
+    bus.retain(message);
+  };
+  return { hub, bus };
 };

@@ -23,8 +23,10 @@ import { Ingest } from "./ingest.ts";
 import { defaultLimits, type GatewayLimits } from "./limits.ts";
 import { sumTraffic } from "./listener-figures.ts";
 import type { Mechanisms } from "./mechanism.ts";
+import { OwnDesk } from "./own-desk.ts";
 import { BuilderPool, PartitionWriter } from "./partition-writer.ts";
-import { type Authenticate, type Authorize, anonymous, openPolicy } from "./policy.ts";
+import type { Authenticate, Authorize } from "./policy.ts";
+import { loadPolicy, type PolicyModule, type WholePolicy, wholePolicy } from "./policy-module.ts";
 import { OwnRetainedLog } from "./retained.ts";
 import { Sessions } from "./sessions.ts";
 import type { Shared } from "./shared.ts";
@@ -39,17 +41,23 @@ export interface GatewayOptions {
   readonly streams: readonly StreamDefinition[];
   /** Where devices connect; at least one. */
   readonly listeners: readonly ListenerOptions[];
-  /** Default: {@link openPolicy}. */
+  /** A policy that every thread loads, for any number of gateways. Default: {@link openPolicy}, and everybody is anonymous. */
+  readonly policy?: PolicyModule;
+  /** With one gateway, in place of `policy`: default {@link openPolicy}. */
   readonly authorize?: Authorize;
-  /** Default: everybody is anonymous. */
+  /** With one gateway, in place of `policy`: default everybody is anonymous. */
   readonly authenticate?: Authenticate;
-  /** Extended authentication, by method; see {@link scram}. Default: none. */
+  /** With one gateway, in place of `policy`: extended authentication, by method; see {@link scram}. Default: none. */
   readonly mechanisms?: Mechanisms;
   /** Wall clock for arrival times. Default: the system's. */
   readonly nowMs?: () => number;
   /** Gateway threads, each listening on the same port. Default 1: the gateway shares its thread with the log. */
   readonly gateways?: number;
   readonly limits?: Partial<GatewayLimits>;
+  /** With several threads: each also listens on a port of its own ({@link Gateway.ownPorts}), so that a client can choose. Default false. */
+  readonly hasOwnPorts?: boolean;
+  /** Called when a gateway thread dies again and again: the node has to end. Default: the process ends. */
+  readonly onFatal?: (error: HeadraceError) => void;
 }
 
 /** A listener with what it has seen. */
@@ -63,12 +71,16 @@ export interface GatewayStats extends GatewayFigures {
   readonly stored: number;
   /** Repeats that were acknowledged and not stored again. */
   readonly repeated: number;
+  /** Gateway threads that were started again after they had died. */
+  readonly restarts: number;
   readonly byStream: Readonly<Record<string, number>>;
 }
 
 export interface Gateway {
   /** Where devices connect, with the ports that were given, in the order of the options. */
   readonly listeners: readonly ListenerOptions[];
+  /** The port of each gateway thread, where it has one of its own. */
+  readonly ownPorts: readonly number[];
   /**
    * Stores events; settles when all are durable.
    * @throws HR_OVERLOADED, HR_NOT_FOUND (no such stream, or no stream takes the topic), HR_EVENT_TOO_LARGE, HR_DISK_FULL: nothing was stored
@@ -81,6 +93,8 @@ export interface Gateway {
   onDeviceReady(listener: (device: string) => void): () => void;
   /** New streams from now on; what is on its way finishes under the old ones. */
   setStreams(streams: readonly StreamDefinition[]): Promise<void>;
+  /** Gives the policy new data: in force in every thread when this settles, for clients that are connected too. */
+  setPolicy(data: unknown): Promise<void>;
   stats(): GatewayStats;
   /** What the listeners have seen, one entry each. */
   traffic(): Promise<ListenerTraffic[]>;
@@ -100,13 +114,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
   const limits = { ...defaultLimits, ...options.limits };
   const nowMs = options.nowMs ?? Date.now;
   const count = options.gateways ?? 1;
-  if (count > 1 && (options.authorize || options.authenticate)) {
-    // Functions do not travel between threads; a policy for them has to be data or a module.
-    throw new HeadraceError(
-      "HR_BAD_REQUEST",
-      "several gateway threads know the open policy only: use gateways: 1 with a policy",
-    );
-  }
+  const policy = await policyOf(options, count);
   const pool = new BuilderPool();
   const ingest = new Ingest(log, limits.waitingBytesMax, limits.lingerMs);
   const streams = new SourceStreams(log, pool, ingest);
@@ -120,25 +128,24 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     pool,
     ingest,
   );
+  const { promise: opened, resolve: setSessions } = Promise.withResolvers<Sessions>();
   const shared = await assemble({
     ingest,
     retainedLog: new OwnRetainedLog(ingest, retainedWriter, (before) => log.trim(retainedChannel, before)),
-    authorize: options.authorize ?? openPolicy,
-    authenticate: options.authenticate ?? anonymous,
+    policy,
     nowMs,
     limits,
     connections: { counts: connectionCounts(1), thread: 0 },
     onReady,
-    mechanisms: options.mechanisms,
-    ...(count === 1 && {
-      sessions: (fanOut, outgoing) => Sessions.open({ log, ingest, pool, fanOut, outgoing, limits, nowMs }),
-    }),
+    sessions: async (fanOut, outgoing) => {
+      const sessions = await Sessions.open({ log, ingest, pool, fanOut, outgoing, limits, nowMs });
+      setSessions(sessions);
+      return sessions;
+    },
   });
-  const { sessions } = shared;
-  if (sessions !== undefined) {
-    sessions.onWill = (session, will) =>
-      publishWill(shared, session, { client: session.key, device: new Key(session.deviceId) }, will);
-  }
+  const sessions = await opened;
+  sessions.onWill = (session, will) =>
+    publishWill(shared, session, { client: session.key, device: new Key(session.deviceId) }, will);
   const { router, fanOut, retained, keepAlive } = shared;
   for await (const block of blocksOf(log, retainedChannel)) retained.restore(block);
   fanOut.onRetained = (message) => retained.apply(message, nowMs());
@@ -149,22 +156,24 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
   ingest.afterGroup = (stored) => {
     streams.afterGroup(stored);
     retained.compact(stored);
-    sessions?.afterGroup(stored);
+    sessions.afterGroup(stored);
   };
   let front: Front;
   try {
     front =
       count === 1
-        ? await startOwn(shared, options)
+        ? await startOwn(shared, sessions, options)
         : await startThreads({
-            log,
             shared,
+            sessions,
             count,
             listeners: options.listeners,
+            hasOwnPorts: options.hasOwnPorts ?? false,
+            policy: options.policy,
             checks: streams.checks,
-            streamsOf: (index) => streams.channelsFor(index + 1),
-            onReady,
-            afterAppend: () => streams.afterAppend(),
+            streamsOf: (writer) => streams.channelsFor(writer),
+            takeOver: (writer) => streams.takeOver(writer),
+            onFatal: options.onFatal ?? endProcess,
           });
   } catch (error) {
     keepAlive.close();
@@ -177,7 +186,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     const endMs = performance.now() + deadlineMs;
     while (ingest.isBusy && performance.now() < endMs) await new Promise((resolve) => setTimeout(resolve, 5));
     keepAlive.close();
-    sessions?.close();
+    sessions.close();
     await streams.close();
   };
 
@@ -188,6 +197,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
 
   return {
     listeners,
+    ownPorts: front.ownPorts,
     submit: (events, idempotencyKey) =>
       closing
         ? Promise.reject(new HeadraceError("HR_UNAVAILABLE", "the node is stopping"))
@@ -200,6 +210,11 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     setStreams: async (next) => {
       router.setStreams(await streams.open(next));
       await front.setStreams();
+    },
+    setPolicy: async (data) => {
+      policy.update(data);
+      router.clear();
+      await front.setPolicy(data);
     },
     stats: () => {
       const figures = front.figures();
@@ -241,17 +256,35 @@ const noClient = (clientId: string): HeadraceError =>
   new HeadraceError("HR_NOT_FOUND", `no client ${JSON.stringify(clientId)}`, { data: { clientId } });
 
 /** Where connections arrive. */
-type Front = Pick<Threads, "ports" | "figures" | "ask" | "setStreams" | "close">;
+type Front = Threads;
 
 const noCounts: ListenerCounts = { connections: 0, turnedAway: 0 };
 
-const startOwn = async (shared: Shared, options: GatewayOptions): Promise<Front> => {
-  const listeners = await acceptConnections(shared, options.listeners);
+const startOwn = async (shared: Shared, sessions: Sessions, options: GatewayOptions): Promise<Front> => {
+  const listeners = await acceptConnections(shared, new OwnDesk(shared, sessions), options.listeners);
   return {
     ports: listeners.map(({ port }) => port),
-    figures: () => figuresOf(shared, listeners),
+    ownPorts: [],
+    figures: () => ({ ...figuresOf(shared, listeners), restarts: 0 }),
     ask: async (method) => (method === "traffic" ? [listeners.map((listener) => listener.status())] : []),
     setStreams: () => Promise.resolve(),
+    setPolicy: () => Promise.resolve(),
     close: (deadlineMs) => drain(shared, listeners, deadlineMs),
   };
+};
+
+const policyOf = (options: GatewayOptions, count: number): Promise<WholePolicy> | WholePolicy => {
+  const { policy, authorize, authenticate, mechanisms } = options;
+  if (authorize === undefined && authenticate === undefined && mechanisms === undefined) return loadPolicy(policy);
+  if (count === 1 && policy === undefined) return wholePolicy({ authorize, authenticate, mechanisms });
+  throw new HeadraceError(
+    "HR_BAD_REQUEST",
+    "functions do not travel between threads: give several gateways their policy as a module",
+  );
+};
+
+const endProcess = (error: HeadraceError): void => {
+  setImmediate(() => {
+    throw error;
+  });
 };

@@ -50,10 +50,14 @@ export class Ingest implements GroupSource, WriterGroup {
   #paused: (() => void)[] = [];
   #fullSinceMs: number | undefined;
   #extra: (() => Uint8Array | undefined)[] = [];
+  /** Sealed blocks of other threads. */
+  #given: Uint8Array[] = [];
   #inFlight = false;
   #sendersWaiting = 0;
   /** Connections that send messages with acknowledgement. */
   senders = 0;
+  /** Whether a group without blocks has to be stored all the same: something else goes with it. */
+  carries: () => boolean = () => false;
   /** Called after each group, with nothing open: maintenance that must see a quiet state. */
   afterGroup: ((stored: boolean) => void) | undefined;
   /** Called when everybody has been told of a durable group: what was written to sockets goes out. */
@@ -183,6 +187,23 @@ export class Ingest implements GroupSource, WriterGroup {
     this.#writers.push(writer);
   }
 
+  /** Takes what another thread has sealed into the open group, which is asked for at once: it has waited for company already. */
+  take(blocks: readonly Uint8Array[], member: GroupMember): void {
+    this.#given.push(...blocks);
+    this.#members.push(member);
+    this.#asked = true;
+    this.#hurry();
+  }
+
+  /** Settles when everything that has been accepted so far is stored or refused. */
+  whenSettled(): Promise<void> {
+    if (!this.isBusy) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.join({ sealed: () => undefined, settled: () => resolve() });
+      this.requestGroup();
+    });
+  }
+
   /** Adds a member to the open group; the caller adds itself once per group. */
   join(member: GroupMember): void {
     this.#members.push(member);
@@ -237,10 +258,14 @@ export class Ingest implements GroupSource, WriterGroup {
       const block = extra();
       if (block) blocks.push(block);
     }
+    if (this.#given.length > 0) {
+      blocks.push(...this.#given);
+      this.#given = [];
+    }
     for (const member of this.#sealedMembers) member.sealed();
     this.#inFlight = true;
     // Repeats and refusals alone: all that they stand for is durable already.
-    if (blocks.length === 0) this.settled();
+    if (blocks.length === 0 && !this.carries()) this.settled();
     return blocks;
   }
 
@@ -272,6 +297,7 @@ export class Ingest implements GroupSource, WriterGroup {
     }
     this.#writers = [];
     this.#members = [];
+    this.#given = [];
     this.#openBytes = 0;
     this.#count = 0;
   }

@@ -103,10 +103,13 @@ export class Intake {
         arrivalMs,
       );
       // In this order: the event's place is the last one that was given out.
-      if (targets.length > 0 && qos > 0 && this.#fanOut.subscribers.plannedCount > 0) {
+      if (targets.length > 0 && qos > 0 && (this.#fanOut.subscribers.plannedCount > 0 || deviceSequence >= 0)) {
         const { logId, channelWriter, nextSequence } = this.#ingest.lastWriter as PartitionWriter;
         const place = { logId, writer: channelWriter, sequence: nextSequence - 1 };
-        this.#fanOut.plan(message, this.#fanOut.subscribers.of(route), place);
+        message.place = place;
+        if (this.#fanOut.subscribers.plannedCount > 0) {
+          this.#fanOut.plan(message, this.#fanOut.subscribers.of(route), place);
+        }
       }
       if (retain) this.#retained.store(message, arrivalMs);
       if (retain || targets.length > 0) this.#fanOut.whenDurable(message, route);

@@ -1,7 +1,7 @@
 /** From an admitted CONNECT to its session: the one that the client left behind, a new one, or one that ends with the connection. */
-import { type ConnectRequest, reasonCodes, type ServerSession, type SessionAction } from "@headrace/mqtt";
-import type { DurableSession, SessionConnection } from "./durable-session.ts";
-import type { Held } from "./fan-out-message.ts";
+import { type ConnectRequest, reasonCodes } from "@headrace/mqtt";
+import type { Opening } from "./desk.ts";
+import type { Sessions } from "./sessions.ts";
 import type { Shared } from "./shared.ts";
 
 /** How long a session is to live without a connection, as its client asks: for 3.1.1 as long as it may. */
@@ -10,34 +10,34 @@ const askedExpirySeconds = ({ version, clean, properties }: ConnectRequest): num
   return clean ? 0 : Number.POSITIVE_INFINITY;
 };
 
-/**
- * Answers CONNECT; settles later when the messages of the session have to be read first.
- * @param begin told which durable session it is, if one; gives the protocol's part, or nothing when the connection is gone
- */
-export const openSession = (
-  { sessions, limits, subscribed }: Shared,
+/** How long it may, and what the client is told of that (MQTT 5.0 §3.2.2.3.2). */
+export const grantedExpiry = (
   connect: ConnectRequest,
-  connection: SessionConnection & { readonly identity: string | undefined },
-  begin: (session: DurableSession | undefined) => ServerSession<Held> | undefined,
-  run: (actions: readonly SessionAction[]) => void,
-  authenticationData?: Uint8Array,
-): Promise<void> | undefined => {
+  maxSeconds: number,
+): { readonly expirySeconds: number; readonly told: { readonly sessionExpirySeconds?: number } } => {
   const asked = askedExpirySeconds(connect);
-  if (sessions === undefined) {
-    run(
-      begin(undefined)?.accept({
-        authenticationData,
-        ...(connect.version === 5 && asked > 0 && { sessionExpirySeconds: 0 }),
-      }) ?? [],
-    );
-    return undefined;
-  }
+  const expirySeconds = Math.min(asked, maxSeconds);
+  const isAsAsked = expirySeconds === asked || connect.version === 4;
+  return { expirySeconds, told: isAsAsked ? {} : { sessionExpirySeconds: expirySeconds } };
+};
+
+/** Why a client gets no session. */
+export const tooManySessions = (sessionsMax: number): [reasonCode: number, reason: string] => [
+  reasonCodes.quotaExceeded,
+  `${sessionsMax} sessions are kept already`,
+];
+
+/** Answers CONNECT; settles later when the messages of the session have to be read first. */
+export const openSession = (
+  { limits, subscribed }: Pick<Shared, "limits" | "subscribed">,
+  sessions: Sessions,
+  { connect, connection, begin, run, authenticationData }: Opening,
+): Promise<void> | undefined => {
   const { clientId, identity } = connection;
-  const expirySeconds = Math.min(asked, limits.sessionExpiryMaxSeconds);
+  const { expirySeconds, told } = grantedExpiry(connect, limits.sessionExpiryMaxSeconds);
   const found = sessions.find({ clientId, identity, clean: connect.clean, expirySeconds });
   if (found === "full") {
-    const reason = `${limits.sessionsMax} sessions are kept already`;
-    run(begin(undefined)?.refuse(reasonCodes.quotaExceeded, reason) ?? []);
+    run(begin(undefined)?.refuse(...tooManySessions(limits.sessionsMax)) ?? []);
     return undefined;
   }
   const { session, isNew } = found;
@@ -49,8 +49,7 @@ export const openSession = (
     const protocol = begin(session);
     if (protocol === undefined) return;
     session.attach(connection, expirySeconds, connect.will, isNew);
-    const granted = expirySeconds === asked || connect.version === 4 ? {} : { sessionExpirySeconds: expirySeconds };
-    run(protocol.accept({ session: session.state, sessionPresent: !isNew, authenticationData, ...granted }));
+    run(protocol.accept({ session: session.state, sessionPresent: !isNew, authenticationData, ...told }));
     session.pump();
     for (const { filter } of session.state.subscriptions.values()) subscribed(filter, session);
   };

@@ -3,13 +3,15 @@ import type { Qos } from "@headrace/mqtt";
 import type { FanOutMessage, Share } from "./fan-out-message.ts";
 import type { Place } from "./place.ts";
 
-/** Takes messages: a connection, or another gateway thread. */
+/** Takes messages: a connection, a durable session, a group, or the other gateways. */
 export interface Receiver {
   readonly clientId: string;
   /** Device that the receiver is: its identity, else its client id. */
   readonly deviceId: string;
-  /** True for another thread: it asks the policy for its own sessions. */
-  readonly isThread?: boolean;
+  /** True for all other gateways together, which ask the policy for their own clients. */
+  readonly isBus?: boolean;
+  /** True for a client of another thread, which gets there what its subscriptions match, and from here what is meant for it alone. */
+  readonly isElsewhere?: boolean;
   /** True for a session that nobody is connected to. */
   readonly isAbsent?: boolean;
   /** True for a group that chooses one of its members. */

@@ -4,6 +4,7 @@ import { matchesFilter, type Qos } from "@headrace/mqtt";
 import { FanOutMessage, type WireMessage } from "./fan-out-message.ts";
 import type { Ingest } from "./ingest.ts";
 import type { PartitionWriter } from "./partition-writer.ts";
+import { publishProperties } from "./session-records.ts";
 
 interface Kept {
   readonly message: FanOutMessage;
@@ -83,31 +84,26 @@ export class Retained {
   restore(block: Uint8Array): void {
     const reader = new EventBlockReader(block);
     while (reader.next()) {
-      const { messageExpirySeconds, contentType, responseTopic, correlationData, userProperties, payloadFormat } =
-        reader.properties();
-      const message = new FanOutMessage({
-        topic: reader.topic,
-        payload: reader.payload.slice(),
-        qos: reader.qos as Qos,
-        retain: true,
-        publisher: undefined,
-        properties: {
-          ...(messageExpirySeconds !== undefined && { messageExpirySeconds }),
-          ...(contentType !== undefined && { contentType }),
-          ...(responseTopic !== undefined && { responseTopic }),
-          ...(correlationData !== undefined && { correlationData }),
-          ...(userProperties && { userProperties }),
-          ...(payloadFormat !== undefined && { payloadFormat: payloadFormat === 1 ? 1 : 0 }),
+      const message = new FanOutMessage(
+        {
+          topic: reader.topic,
+          payload: reader.payload.slice(),
+          qos: reader.qos as Qos,
+          retain: true,
+          publisher: undefined,
+          properties: publishProperties(reader.properties()),
         },
-      });
+        undefined,
+        reader.arrivalMs,
+      );
       this.#logBytes += message.payload.byteLength + overheadBytes;
       this.apply(message, reader.arrivalMs);
     }
   }
 
   /** Everything, for another thread's copy. */
-  all(): { message: WireMessage; arrivalMs: number }[] {
-    return [...this.#byTopic.values()].map(({ message, arrivalMs }) => ({ message: message.toWire(), arrivalMs }));
+  all(): WireMessage[] {
+    return [...this.#byTopic.values()].map(({ message }) => message.toWire());
   }
 
   /** Messages whose topic matches `filter` and that have not expired. */

@@ -33,9 +33,10 @@ export interface Shared {
   /** Bytes that connected clients have not taken. */
   readonly outgoing: OutboxBudget;
   readonly counters: { refused: number; readonly reasons: Reasons };
-  /** Sessions that outlive their connections; undefined where they are not kept: with several gateway threads. */
   /** Extended authentication that is offered. */
   readonly mechanisms?: Mechanisms | undefined;
+  /** Sessions that outlive their connections; undefined in a gateway thread beside the log's. */
   readonly sessions?: Sessions | undefined;
+  /** Called with each subscription of a receiver, and again when its client comes back. */
   readonly subscribed: (filter: string, receiver: Receiver) => void;
 }

@@ -2,12 +2,12 @@
 import { HeadraceError, type StreamDefinition, systemStreams } from "@headrace/sdk";
 import type { EmbeddedLog } from "../log/index.ts";
 import { DeviceOf } from "./device-of.ts";
-import type { RepeatCheck } from "./gateway-threads.ts";
 import type { Ingest } from "./ingest.ts";
 import { MarksLog } from "./marks-log.ts";
 import { type BuilderPool, PartitionWriter, type WriterChannel } from "./partition-writer.ts";
 import { Marks } from "./repeats.ts";
 import { StreamState } from "./stream-state.ts";
+import type { RepeatCheck } from "./thread-groups.ts";
 import type { ThreadStream } from "./thread-protocol.ts";
 
 const dayMs = 86_400_000;
@@ -121,17 +121,19 @@ export class SourceStreams {
     return streams;
   }
 
+  /** Takes over the channels of a writer whose thread is gone: what it still wrote would be refused. */
+  async takeOver(writer: number): Promise<void> {
+    for (const [place, { logId, writer: other }] of [...this.#channels]) {
+      if (other === writer) this.#channels.set(place, await this.#fence(logId, writer));
+    }
+  }
+
   /** Settles the marks of the open group, and lets them be written when that is due. */
   afterGroup(stored: boolean): void {
     for (const { marks, marksLog } of this.#opened.values()) {
       marks.settle(stored);
       if (stored) marksLog.afterGroup();
     }
-  }
-
-  /** After an append of another thread, whose marks are settled with it. */
-  afterAppend(): void {
-    for (const { marksLog } of this.#opened.values()) marksLog.afterGroup();
   }
 
   #end(logId: number): number {

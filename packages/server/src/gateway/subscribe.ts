@@ -1,18 +1,17 @@
-/** SUBSCRIBE and UNSUBSCRIBE: the policy, the subscriptions, and the retained messages that are due (MQTT 5.0 §3.8.4). */
-import { reasonCodes, type ServerSession, type SubscribeAction, type Subscription } from "@headrace/mqtt";
-import type { DurableSession, SessionConnection } from "./durable-session.ts";
-import type { Held } from "./fan-out-message.ts";
+/** SUBSCRIBE: the policy, the subscriptions, and the retained messages that are due (MQTT 5.0 §3.8.4). */
+import { type GrantedSubscription, reasonCodes } from "@headrace/mqtt";
+import type { DeskConnection, Subscribing } from "./desk.ts";
+import { DurableSession } from "./durable-session.ts";
 import { countReason } from "./figures.ts";
+import type { SessionConnection } from "./session-connection.ts";
 import type { Shared } from "./shared.ts";
 import { deliveryOf } from "./subscribers.ts";
 
-export const subscribe = (
-  { fanOut, retained, authorize, subscribed, nowMs, counters, limits }: Shared,
-  session: ServerSession<Held>,
-  action: SubscribeAction,
-  connection: SessionConnection & { readonly identity: string | undefined },
-  durable: DurableSession | undefined,
-): void => {
+/** Asks the policy and makes the subscriptions of the protocol's part; `bytes` are the answer. */
+export const grant = (
+  { fanOut, authorize, counters, limits }: Pick<Shared, "fanOut" | "authorize" | "counters" | "limits">,
+  { session, action, connection }: Subscribing,
+): { readonly bytes: Uint8Array; readonly granted: readonly GrantedSubscription[] } => {
   const { identity, clientId } = connection;
   const { subscribers } = fanOut;
   let roomForSubscriptions = limits.subscriptionsTotalMax - subscribers.count;
@@ -26,9 +25,19 @@ export const subscribe = (
     roomForCost -= extraCost;
     return reasonCode;
   });
-  const { bytes, granted } = session.completeSubscribe(action, codes);
   for (const code of codes) if (code >= 0x80) countReason(counters.reasons, code);
-  const receiver = durable ?? connection;
+  return session.completeSubscribe(action, codes);
+};
+
+/** Answers, subscribes `receiver`, which is the connection or its durable session, and gives it what is retained. */
+export const subscribe = (
+  { fanOut, retained, subscribed, nowMs }: Pick<Shared, "fanOut" | "retained" | "subscribed" | "nowMs">,
+  receiver: DeskConnection | DurableSession,
+  connection: SessionConnection,
+  bytes: Uint8Array,
+  granted: readonly Pick<GrantedSubscription, "subscription" | "sendRetained">[],
+): void => {
+  const durable = receiver instanceof DurableSession ? receiver : undefined;
   for (const { subscription } of granted) durable?.subscribed(subscription);
   if (durable === undefined) connection.write(bytes);
   else durable.writeLater(bytes);
@@ -42,16 +51,4 @@ export const subscribe = (
     }
   }
   for (const { subscription } of granted) subscribed(subscription.filter, receiver);
-};
-
-export const unsubscribe = (
-  { fanOut }: Shared,
-  subscriptions: readonly Subscription[],
-  connection: SessionConnection,
-  durable: DurableSession | undefined,
-): void => {
-  for (const { filter } of subscriptions) {
-    fanOut.subscribers.remove(durable ?? connection, filter);
-    durable?.unsubscribed(filter);
-  }
 };

@@ -29,6 +29,9 @@ export class Subscribers {
     this.#deliverTo = deliverTo;
   }
 
+  /** True where groups are formed elsewhere: shared subscriptions are known here, and match nothing. */
+  hasGroupsElsewhere = false;
+
   /** Called when a receiver's subscription begins or ends: other threads are told. */
   onAdded: ((receiver: Receiver, subscription: Subscription) => void) | undefined;
   onRemoved: ((receiver: Receiver, filter: string) => void) | undefined;
@@ -56,7 +59,9 @@ export class Subscribers {
     if (receiver.plan !== undefined) this.plannedCount += 1;
     const shared = splitSharedFilter(subscription.filter);
     if (shared === undefined) this.#plant(subscription.filter, entry);
-    else this.#groupOf(subscription, shared.filter).set(receiver, deliveryOf(receiver, [subscription]));
+    else if (!this.hasGroupsElsewhere) {
+      this.#groupOf(subscription, shared.filter).set(receiver, deliveryOf(receiver, [subscription]));
+    }
     this.onAdded?.(receiver, subscription);
   }
 
@@ -82,6 +87,10 @@ export class Subscribers {
     this.#shapes.remove(filter);
   }
 
+  removeAll(receiver: Receiver): void {
+    for (const filter of [...(this.#entries.get(receiver)?.keys() ?? [])]) this.remove(receiver, filter);
+  }
+
   #groupOf({ filter, qos }: Subscription, inner: string): ShareGroup {
     let known = this.#groups.get(filter);
     if (known === undefined) {
@@ -102,6 +111,11 @@ export class Subscribers {
     if (known === undefined || known.group.size > 0) return;
     this.#groups.delete(filter);
     this.#uproot(inner, known.entry);
+  }
+
+  /** The group of a shared subscription, if it has members. */
+  group(filter: string): ShareGroup | undefined {
+    return this.#groups.get(filter)?.group;
   }
 
   /** The receivers of a route; costs one comparison while no subscription changes. */

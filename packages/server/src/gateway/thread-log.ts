@@ -1,24 +1,35 @@
 /** The log as a gateway thread sees it: its groups go to the log's thread one at a time, so what arrives meanwhile forms the next. */
 import { HeadraceError } from "@headrace/sdk";
 import type { GroupSource } from "../log/index.ts";
-import type { Rpc } from "../threads/index.ts";
+import { errorFromWire } from "../threads/index.ts";
 import type { FanOutMessage } from "./fan-out-message.ts";
 import type { GroupLog } from "./ingest.ts";
+import type { Place } from "./place.ts";
 import type { RetainedLog } from "./retained.ts";
-import type { RetainedMessage } from "./thread-protocol.ts";
+import type { GroupMessage, TookMessage, ToThread } from "./thread-protocol.ts";
+
+/** A group on its way to the log; its blocks are moved. */
+export type SendGroup = (
+  blocks: readonly Uint8Array<ArrayBuffer>[],
+  messages: readonly GroupMessage[],
+  took: readonly TookMessage[],
+) => void;
 
 export class ThreadLog implements GroupLog, RetainedLog {
-  readonly #rpc: Rpc;
+  readonly #send: SendGroup;
   #source: GroupSource | undefined;
-  #retained: RetainedMessage[] = [];
+  /** What goes with the open group: `true` for what others want. */
+  #messages = new Map<FanOutMessage, boolean>();
+  #took: TookMessage[] = [];
+  #repeats = new Set<string>();
   #asked = false;
   #inFlight = false;
   #timer: NodeJS.Timeout | undefined;
   /** Retained messages are kept and compacted by the log's thread. */
   readonly sequence = 0;
 
-  constructor(rpc: Rpc) {
-    this.#rpc = rpc;
+  constructor(send: SendGroup) {
+    this.#send = send;
   }
 
   addSource(source: GroupSource): () => void {
@@ -28,11 +39,32 @@ export class ThreadLog implements GroupLog, RetainedLog {
     };
   }
 
-  append(message: FanOutMessage, arrivalMs: number): void {
-    this.#retained.push({ message: message.toWire(), arrivalMs });
+  /** True when something goes with the open group beside its blocks. */
+  get carries(): boolean {
+    return this.#messages.size > 0 || this.#took.length > 0;
+  }
+
+  /** Takes a retained message for the open group. */
+  append(message: FanOutMessage): void {
+    if (!this.#messages.has(message)) this.#messages.set(message, false);
     this.requestFlush();
   }
   trim(): void {}
+
+  /** Takes a message that somebody outside of this thread wants. */
+  pass(message: FanOutMessage): void {
+    this.#messages.set(message, true);
+  }
+
+  /** Takes the identifier of a QoS 2 message of a durable session, which is part of the open group. */
+  took(number: number, packetId: number): void {
+    this.#took.push({ number, packetId });
+  }
+
+  /** Whether a message of the group that has just been stored was a repeat. */
+  isRepeat({ place }: FanOutMessage): boolean {
+    return place !== undefined && this.#repeats.size > 0 && this.#repeats.has(keyOf(place));
+  }
 
   requestFlush(lingerMs = 0): void {
     if (this.#asked) return;
@@ -52,30 +84,42 @@ export class ThreadLog implements GroupLog, RetainedLog {
       return;
     }
     this.#asked = false;
-    const retained = this.#retained;
-    this.#retained = [];
     const blocks = this.#source?.collect() ?? [];
-    if (blocks.length === 0 && retained.length === 0) return;
+    if (blocks.length === 0 && !this.carries) return;
+    const messages = [...this.#messages].map(
+      ([message, isWanted]): GroupMessage => ({ message: message.toWire(), place: message.place, isWanted }),
+    );
+    const took = this.#took;
+    this.#messages = new Map();
+    this.#took = [];
     this.#inFlight = true;
-    void this.#append(blocks, retained);
+    // Copies move to the other thread; the builders' buffers stay here and are used again.
+    this.#send(
+      blocks.map((block) => new Uint8Array(block)),
+      messages,
+      took,
+    );
   }
 
-  async #append(blocks: readonly Uint8Array[], retained: readonly RetainedMessage[]): Promise<void> {
-    let failure: HeadraceError | undefined;
-    try {
-      // Copies move to the other thread; the builders' buffers stay here and are used again.
-      const copies = blocks.map((block) => new Uint8Array(block));
-      await this.#rpc.call(
-        "append",
-        [copies, retained],
-        copies.map((copy) => copy.buffer),
-      );
-    } catch (error) {
-      failure =
-        error instanceof HeadraceError ? error : new HeadraceError("HR_INTERNAL", String(error), { cause: error });
-    }
+  /** The group is durable, or was not stored. */
+  stored({ error, repeats }: Extract<ToThread, { readonly kind: "stored" }>): void {
+    const failure = error && errorFromWire(error);
     this.#inFlight = false;
-    if (blocks.length > 0) this.#source?.settled(failure);
+    if (failure !== undefined) {
+      // What came behind is refused with it.
+      this.#messages = new Map();
+      this.#took = [];
+    }
+    this.#repeats = new Set(repeats.map(keyOf));
+    this.#source?.settled(
+      failure === undefined || failure instanceof HeadraceError
+        ? failure
+        : new HeadraceError("HR_INTERNAL", failure.message, { cause: failure }),
+    );
+    this.#repeats.clear();
     if (this.#asked) setImmediate(() => this.#flush());
   }
 }
+
+/** Within one thread, whose writer is always the same. */
+export const keyOf = ({ logId, sequence }: Place): string => `${logId}/${sequence}`;

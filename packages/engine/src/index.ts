@@ -9,6 +9,7 @@ export * from "./bus/port.ts";
 export * from "./keys.ts";
 export * from "./leases/decide.ts";
 export * from "./leases/port.ts";
+export * from "./leases/take-over.ts";
 export * from "./log/fence.ts";
 export * from "./log/files.ts";
 export * from "./log/port.ts";

@@ -1,5 +1,13 @@
 /** The Leases port in memory, on a clock that the test moves: what drivers are compared with, and what several holders in one test share. */
-import { decideAcquire, decideRelease, decideRenew, type LeaseRecord, type Leases, leaseAt } from "@headrace/engine";
+import {
+  decideAcquire,
+  decideRelease,
+  decideRenew,
+  type LeaseRecord,
+  type Leases,
+  leaseAt,
+  leaseLost,
+} from "@headrace/engine";
 
 export interface MemoryLeasesOptions {
   /** Wall clock of the store, ms. */
@@ -29,9 +37,10 @@ export class MemoryLeases {
       },
       renew: async (lease, signal) => {
         signal?.throwIfAborted();
-        const record = decideRenew(records.get(lease.task), lease, nowMs(), ttlMs);
-        records.set(lease.task, record);
-        return { ...lease, untilMs: record.untilMs };
+        const decision = decideRenew(records.get(lease.task), lease, nowMs(), ttlMs);
+        if (decision.kind === "lost") throw leaseLost(records.get(lease.task), lease);
+        records.set(lease.task, decision.record);
+        return { ...lease, untilMs: decision.record.untilMs };
       },
       release: async (lease, signal) => {
         signal?.throwIfAborted();

@@ -47,17 +47,30 @@ const reasonToGrant = (
   return record.untilMs <= nowMs ? "expired" : undefined;
 };
 
-/** The record to store. @throws HR_LEASE_LOST */
+export type RenewDecision =
+  /** To be stored. */
+  | { readonly kind: "extend"; readonly record: LeaseRecord }
+  /** The task has a later lease, or this one was released. */
+  | { readonly kind: "lost" };
+
 export const decideRenew = (
   record: LeaseRecord | undefined,
   lease: Lease,
   nowMs: number,
   ttlMs: number,
-): LeaseRecord => {
-  if (record && isSame(record, lease) && !record.released) return { ...record, untilMs: nowMs + ttlMs };
-  throw new HeadraceError(
+): RenewDecision =>
+  record && isSame(record, lease) && !record.released
+    ? { kind: "extend", record: { ...record, untilMs: nowMs + ttlMs } }
+    : { kind: "lost" };
+
+/** What a driver says when a lease is lost. @param record what is known of the task now */
+export const leaseLost = (record: LeaseRecord | undefined, lease: Lease): HeadraceError => {
+  const now = record
+    ? `epoch ${record.epoch} ${record.released ? "was released by" : "is held by"} ${record.holder}`
+    : "nobody has it";
+  return new HeadraceError(
     "HR_LEASE_LOST",
-    `the lease of ${lease.holder} on ${lease.task}, epoch ${lease.epoch}, is lost: ${record ? `epoch ${record.epoch} ${record.released ? "was released by" : "is held by"} ${record.holder}` : "there is none"}`,
+    `the lease of ${lease.holder} on ${lease.task}, epoch ${lease.epoch}, is lost: ${now}`,
     { data: { task: lease.task, epoch: lease.epoch } },
   );
 };

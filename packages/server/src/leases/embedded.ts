@@ -16,6 +16,7 @@ import {
   type Leases,
   type Log,
   leaseAt,
+  leaseLost,
   packBlock,
   readBlockHeader,
   readSections,
@@ -96,7 +97,9 @@ export class EmbeddedLeases implements Leases {
 
   async renew(lease: Lease, signal?: AbortSignal): Promise<Lease> {
     signal?.throwIfAborted();
-    decideRenew(this.#records.get(lease.task), lease, this.#nowMs(), Number.POSITIVE_INFINITY);
+    const record = this.#records.get(lease.task);
+    if (decideRenew(record, lease, this.#nowMs(), Number.POSITIVE_INFINITY).kind === "lost")
+      throw leaseLost(record, lease);
     return lease;
   }
 

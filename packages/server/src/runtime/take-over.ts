@@ -1,6 +1,6 @@
 /**
  * A worker becomes the owner of a task, in this order: the lease gives the epoch; every channel that the task writes is fenced with it; only then is
- * read where the task stands. From the fence on nothing of a former owner is stored, so what is read is all that there will be.
+ * read where the task stands. What comes next is decided in the engine (leases/take-over.ts), where the model checker takes it from as well.
  */
 import {
   type Channel,
@@ -8,6 +8,7 @@ import {
   journalLog,
   type Lease,
   type Leases,
+  nextTakeOverStep,
   roleOf,
   streamLog,
   type TaskPlan,
@@ -52,39 +53,55 @@ export const takeOver = async (parts: TakeOverParts, isCurrent: () => boolean): 
     plan.outputs.map(async (stream) => [stream, await open(streamLog(stream, 0))] as const),
   );
   const effectsLogId = await open(effectsLog);
-  if (!isCurrent()) return undefined;
-
-  const lease = await leases.acquire(plan.name);
-  if (!lease) {
-    throw new HeadraceError("HR_LEASE_HELD", `another node works on ${plan.name}`, { data: { task: plan.name } });
-  }
-  // The journal first: every commit has a block of it, so this alone keeps a former owner out.
   const written = [...new Set([journalId, effectsLogId, ...outputLogIds.map(([, logId]) => logId)])];
-  for (const logId of written) {
-    if (!isCurrent()) break;
-    await log.fence({ logId, writer: journalId }, lease.epoch);
-  }
-  if (!isCurrent()) {
-    await leases.release(lease);
-    return undefined;
-  }
-
   const journal = { logId: journalId, writer: journalId };
-  const { folder, files } = parts.snapshots;
+  let lease: Lease | "held" | undefined;
+  let unfenced: readonly number[] = written;
+  let base: RecoveryBase | undefined;
+  for (;;) {
+    const step = nextTakeOverStep({ wanted: isCurrent(), lease, unfenced, read: base !== undefined });
+    switch (step.kind) {
+      case "acquire":
+        lease = (await leases.acquire(plan.name)) ?? "held";
+        break;
+      case "fence":
+        await log.fence({ logId: step.logId, writer: journalId }, step.epoch);
+        unfenced = unfenced.slice(1);
+        break;
+      case "read":
+        base = await readBase(parts, journal);
+        break;
+      case "run":
+        return {
+          lease: step.lease,
+          // "run" comes behind "read" only.
+          base: base ?? (await readBase(parts, journal)),
+          journal,
+          journalEnd: log.endSequence(journal),
+          inputLogIds,
+          outputLogIds,
+          effectsLogId,
+          ends: written.map((logId) => [logId, log.endSequence({ logId, writer: journalId })] as const),
+          startAt: inputLogIds.flatMap((logId) =>
+            log.channels(logId).map(({ writer, endSequence }) => [logId, writer, endSequence] as const),
+          ),
+        };
+      case "wait":
+        throw new HeadraceError("HR_LEASE_HELD", `another node works on ${plan.name}`, { data: { task: plan.name } });
+      case "abandon":
+        if (step.lease) await leases.release(step.lease);
+        return undefined;
+      default:
+        throw new Error(`unknown step ${JSON.stringify(step satisfies never)}`);
+    }
+  }
+};
+
+/** Chooses snapshot and journal to begin with. @throws HR_SNAPSHOT_CORRUPT, HR_SNAPSHOT_MISMATCH */
+const readBase = async ({ log, plan, snapshots }: TakeOverParts, journal: Channel): Promise<RecoveryBase> => {
+  const { folder, files } = snapshots;
   const base = await chooseBase(snapshotFolder(folder, plan.name), plan.name, journal, log, files);
   for (const { path, reason } of base.damaged)
     process.emitWarning(`snapshot ${path} is damaged and passed over: ${reason}`);
-  return {
-    lease,
-    journal,
-    journalEnd: log.endSequence(journal),
-    base,
-    inputLogIds,
-    outputLogIds,
-    effectsLogId,
-    ends: written.map((logId) => [logId, log.endSequence({ logId, writer: journalId })] as const),
-    startAt: inputLogIds.flatMap((logId) =>
-      log.channels(logId).map(({ writer, endSequence }) => [logId, writer, endSequence] as const),
-    ),
-  };
+  return base;
 };

@@ -8,6 +8,7 @@ import { startTestNode } from "../../test/gateway-node.ts";
 import { RawClient } from "../../test/raw-client.ts";
 import type { ClientSummary } from "../control.ts";
 
+const soon = { timeout: 10_000 };
 const topic = "plants/a/pumps/p1";
 const ids = (clients: readonly ClientSummary[]): string[] => clients.map(({ clientId }) => clientId);
 
@@ -20,7 +21,7 @@ describe.each([1, 2])("with %i gateway thread(s)", (gateways) => {
     client.publish(topic, "y", { qos: 0 });
     await client.received(3);
     client.acknowledge(packetTypes.puback, 1);
-    await expect.poll(async () => (await node.gateway.client("c")).inFlight).toBe(1);
+    await expect.poll(async () => (await node.gateway.client("c")).inFlight, soon).toBe(1);
     const { connection, ...shown } = await node.gateway.client("c");
     expect(shown).toEqual({
       clientId: "c",
@@ -81,7 +82,7 @@ describe.each([1, 2])("with %i gateway thread(s)", (gateways) => {
       ({ type, reasonCode }) => type === packetTypes.disconnect && reasonCode === reasonCodes.administrativeAction,
     );
     await client.closed();
-    await expect.poll(async () => ids(await node.gateway.clients({ limit: 10 }))).toEqual([]);
+    await expect.poll(async () => ids(await node.gateway.clients({ limit: 10 })), soon).toEqual([]);
     await expect(node.gateway.kickClient("..", { reason: "again" })).rejects.toMatchObject({ code: "HR_NOT_FOUND" });
     await expect(node.gateway.client("..")).rejects.toMatchObject({ code: "HR_NOT_FOUND" });
   });
@@ -98,7 +99,7 @@ describe.each([1, 2])("with %i gateway thread(s)", (gateways) => {
     await refused.closed();
     (await RawClient.open(node.port)).destroy();
     await expect
-      .poll(async () => (await node.gateway.traffic())[0])
+      .poll(async () => (await node.gateway.traffic())[0], soon)
       .toMatchObject({
         name: `tcp:${node.port}`,
         connections: 0,

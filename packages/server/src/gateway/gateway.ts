@@ -33,6 +33,8 @@ import type { Shared } from "./shared.ts";
 import { SourceStreams } from "./source-streams.ts";
 import { Key } from "./stream-state.ts";
 import { Submissions } from "./submit.ts";
+import { sysFigures } from "./sys-figures.ts";
+import { SysTopics } from "./sys-topics.ts";
 import type { ListenerCounts, ListenerOptions } from "./transports/transport.ts";
 import { publishWill } from "./wills.ts";
 
@@ -58,6 +60,8 @@ export interface GatewayOptions {
   readonly hasOwnPorts?: boolean;
   /** Called when a gateway thread dies again and again: the node has to end. Default: the process ends. */
   readonly onFatal?: (error: HeadraceError) => void;
+  /** How often the figures under `$SYS` are published while somebody subscribes to them. Default 10 s. */
+  readonly sysIntervalMs?: number;
 }
 
 /** A listener with what it has seen. */
@@ -179,9 +183,18 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     keepAlive.close();
     throw error;
   }
+  const traffic = async (): Promise<ListenerTraffic[]> =>
+    sumTraffic(((await front.ask("traffic", [])) as ListenerTraffic[][]).flat());
+  const sysTopics = new SysTopics({
+    fanOut,
+    nowMs: () => performance.now(),
+    intervalMs: options.sysIntervalMs ?? 10_000,
+    collect: async () => sysFigures(shared, await traffic(), front.figures().dropped),
+  });
   let closing: Promise<void> | undefined;
 
   const shutDown = async (deadlineMs: number): Promise<void> => {
+    sysTopics.close();
     await front.close(deadlineMs);
     const endMs = performance.now() + deadlineMs;
     while (ingest.isBusy && performance.now() < endMs) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -224,7 +237,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
       const counted = listeners.map((listener, index) => ({ ...listener, ...noCounts, ...figures.listeners[index] }));
       return { ...figures, listeners: counted, connections, stored, repeated: repeated + ingest.repeated, byStream };
     },
-    traffic: async () => sumTraffic(((await front.ask("traffic", [])) as ListenerTraffic[][]).flat()),
+    traffic,
     clients: async (query) => {
       const pages = (await front.ask("clients", [query])) as ClientSummary[][];
       return mergePages([listClients(shared, query), ...pages], query.limit);

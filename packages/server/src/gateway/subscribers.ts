@@ -15,6 +15,8 @@ interface Entry {
   readonly subscription: Subscription;
 }
 
+const isSysFilter = (filter: string): boolean => filter.startsWith("$SYS/");
+
 export class Subscribers {
   readonly #tree = new SubscriptionTree<Entry>();
   readonly #entries = new Map<Receiver, Map<string, Entry>>();
@@ -32,6 +34,9 @@ export class Subscribers {
   /** True where groups are formed elsewhere: shared subscriptions are known here, and match nothing. */
   hasGroupsElsewhere = false;
 
+  /** Subscriptions to the node's own figures: as long as there is none, none are collected. */
+  sysCount = 0;
+  onSysSubscribed: (() => void) | undefined;
   /** Called when a receiver's subscription begins or ends: other threads are told. */
   onAdded: ((receiver: Receiver, subscription: Subscription) => void) | undefined;
   onRemoved: ((receiver: Receiver, filter: string) => void) | undefined;
@@ -62,6 +67,10 @@ export class Subscribers {
     else if (!this.hasGroupsElsewhere) {
       this.#groupOf(subscription, shared.filter).set(receiver, deliveryOf(receiver, [subscription]));
     }
+    if (isSysFilter(shared?.filter ?? subscription.filter)) {
+      this.sysCount += 1;
+      this.onSysSubscribed?.();
+    }
     this.onAdded?.(receiver, subscription);
   }
 
@@ -75,6 +84,7 @@ export class Subscribers {
     const shared = splitSharedFilter(filter);
     if (shared === undefined) this.#uproot(filter, entry);
     else this.#leaveGroup(receiver, filter, shared.filter);
+    if (isSysFilter(shared?.filter ?? filter)) this.sysCount -= 1;
     this.onRemoved?.(receiver, filter);
   }
 

@@ -54,6 +54,7 @@ export const emptyStatus = (): NodeStatus => ({
     stalls: 0,
     stalledMs: 0,
     restarts: 0,
+    eventsDropped: 0,
     reasons: {},
   },
   alerts: { raised: 0, cleared: 0, active: 0 },

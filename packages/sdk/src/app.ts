@@ -23,7 +23,13 @@ import {
   sourceDefinitions,
   type Windowed,
 } from "./stream.ts";
-import { type AlertEvent, type DeadLetterEvent, type RejectedEvent, systemStreamDefinitions } from "./system.ts";
+import {
+  type AlertEvent,
+  type ConnectionEvent,
+  type DeadLetterEvent,
+  type RejectedEvent,
+  systemStreamDefinitions,
+} from "./system.ts";
 import type { Aggregate, RowOf, Tumbling } from "./window.ts";
 
 type NoParams = Record<never, string>;
@@ -80,6 +86,8 @@ export interface App {
   readonly alerts: StreamRef<AlertEvent, NoParams>;
   /** Commands as they are sent, acknowledged, failed or expired. */
   readonly commands: StreamRef<CommandEvent, NoParams>;
+  /** MQTT clients as they connect and disconnect. */
+  readonly connections: StreamRef<ConnectionEvent, NoParams>;
   /** Events that do not parse or break their stream's schema. */
   readonly rejected: StreamRef<RejectedEvent, NoParams>;
   /** Events whose handler failed. */
@@ -97,6 +105,7 @@ class Builder implements App {
   readonly name: string;
   readonly alerts = this.#ref<AlertEvent>(systemStreams.alerts);
   readonly commands = this.#ref<CommandEvent>(systemStreams.commands);
+  readonly connections = this.#ref<ConnectionEvent>(systemStreams.connections);
   readonly rejected = this.#ref<RejectedEvent>(systemStreams.rejected);
   readonly deadLetters = this.#ref<DeadLetterEvent>(systemStreams.deadLetters);
   readonly #streams = new Map(systemStreamDefinitions.map((stream) => [stream.name, stream]));

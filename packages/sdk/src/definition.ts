@@ -36,7 +36,7 @@ export interface StreamDefinition {
   readonly retain: RetainDefinition;
   /** `source` is written by gateways, `derived` by tasks. */
   readonly kind: "source" | "derived";
-  /** True for the built-in streams: rejected, dead-letters, alerts, commands, mqtt. */
+  /** True for the built-in streams: rejected, dead-letters, alerts, commands, command-acks, connections, mqtt. */
   readonly system: boolean;
   readonly columns: readonly ColumnDefinition[];
   /** Table semantics: a window's result with `windowStart`, `windowEnd`, `revision`, `op` in its payload; queries return the newest revision of each key and window. */
@@ -113,6 +113,8 @@ export const systemStreams = {
   commands: "commands",
   /** What devices publish on `devices/+/commands/+/ack`. */
   acknowledgements: "command-acks",
+  /** MQTT clients as they connect and disconnect. */
+  connections: "connections",
   /** QoS 1 messages whose topic feeds no stream. */
   mqtt: "mqtt",
 } as const;

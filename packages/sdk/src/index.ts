@@ -9,6 +9,6 @@ export { http, mqtt, type ParametersOf, type Source } from "./source.ts";
 export * from "./standard-schema.ts";
 export type { StateOptions } from "./state.ts";
 export type { Aggregated, Stream, StreamOptions, StreamRef, ValueOf, Windowed } from "./stream.ts";
-export type { AlertEvent, DeadLetterEvent, RejectedEvent } from "./system.ts";
+export type { AlertEvent, ConnectionEvent, DeadLetterEvent, RejectedEvent } from "./system.ts";
 export * from "./units.ts";
 export * from "./window.ts";

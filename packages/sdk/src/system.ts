@@ -45,6 +45,43 @@ export interface DeadLetterEvent {
   readonly position: string;
 }
 
+/** An event of `app.connections`; the device is the client's identity, else its client id, and `event.client` its client id. */
+export type ConnectionEvent =
+  | {
+      readonly status: "connected";
+      /** The client's IP address. */
+      readonly address: string;
+      /** Transport and port of the node: `tcp:1883`. */
+      readonly listener: string;
+      readonly protocol: "3.1.1" | "5.0";
+      readonly identity?: string;
+      readonly cleanStart: boolean;
+      /** 0: the session ends with the connection. */
+      readonly sessionExpirySeconds: number;
+      /** As it is in force. */
+      readonly keepAliveSeconds: number;
+    }
+  | {
+      readonly status: "disconnected";
+      readonly address: string;
+      readonly listener: string;
+      readonly protocol: "3.1.1" | "5.0";
+      readonly identity?: string;
+      readonly sessionExpirySeconds: number;
+      /** `client`: it said DISCONNECT; `node`: it was ended here; `network`: neither said anything. */
+      readonly endedBy: "client" | "node" | "network";
+      /** Of MQTT 5.0, also for 3.1.1; absent for `network`. */
+      readonly reasonCode?: number;
+      readonly reason: string;
+      readonly durationMs: number;
+      readonly messagesIn: number;
+      readonly messagesOut: number;
+      readonly bytesIn: number;
+      readonly bytesOut: number;
+    }
+  /** So many were not recorded, because there were too many at once or the disk was full; the device is empty. */
+  | { readonly status: "dropped"; readonly count: number };
+
 function system(
   name: string,
   columns: Readonly<Record<string, ColumnDefinition["type"]>>,
@@ -73,6 +110,28 @@ export const systemStreamDefinitions: readonly StreamDefinition[] = [
     systemStreams.acknowledgements,
     { ok: "boolean", result: "json", error: "varchar" },
     { kind: "source", sources: [{ kind: "mqtt", pattern: "devices/:device/commands/:id/ack" }] },
+  ),
+  system(
+    systemStreams.connections,
+    {
+      status: "varchar",
+      endedBy: "varchar",
+      reasonCode: "bigint",
+      reason: "varchar",
+      address: "varchar",
+      listener: "varchar",
+      protocol: "varchar",
+      cleanStart: "boolean",
+      sessionExpirySeconds: "bigint",
+      keepAliveSeconds: "bigint",
+      durationMs: "bigint",
+      messagesIn: "bigint",
+      messagesOut: "bigint",
+      bytesIn: "bigint",
+      bytesOut: "bigint",
+      count: "bigint",
+    },
+    { kind: "source", retain: { ageMs: 7 * dayMs } },
   ),
   // Whatever no stream asked for: kept for a day, to be looked at.
   system(systemStreams.mqtt, {}, { kind: "source", retain: { ageMs: dayMs } }),

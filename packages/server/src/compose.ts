@@ -282,6 +282,7 @@ const nodeStatus = async (parts: StatusParts): Promise<NodeStatus> => {
       stalls: counts.stalls,
       stalledMs: counts.stalledMs,
       restarts: counts.restarts,
+      eventsDropped: counts.eventsDropped,
       reasons: counts.reasons,
     },
     alerts: { ...feed.alerts, active: runtime?.activeAlerts ?? 0 },

@@ -59,6 +59,8 @@ export interface NodeStatus {
     stalls: number;
     stalledMs: number;
     restarts: number;
+    /** Connections and ends that the stream `connections` does not have. */
+    eventsDropped: number;
     reasons: Readonly<Record<string, number>>;
   };
   alerts: { raised: number; cleared: number; active: number };

@@ -150,6 +150,12 @@ export const metricsText = (status: NodeStatus): string => {
       one(status.gateway.restarts),
     ),
     family(
+      "headrace_connection_events_dropped_total",
+      "counter",
+      "Connections and ends that the stream connections does not have.",
+      one(status.gateway.eventsDropped),
+    ),
+    family(
       "headrace_task_events_total",
       "counter",
       "Events that the task has committed.",

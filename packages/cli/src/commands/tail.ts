@@ -29,7 +29,7 @@ export function addTail(program: Command, { out, err }: Output): void {
   withConnection(program.command("tail"))
     .summary("follow a stream")
     .description("Prints the events of a stream as they become durable, until Ctrl-C or the limit.")
-    .argument("<stream>", "stream, table, or one of: rejected, dead-letters, alerts, commands, mqtt")
+    .argument("<stream>", "stream, table, or one of: rejected, dead-letters, alerts, commands, connections, mqtt")
     .option("--from <place>", "now, or start: everything that is kept", "now")
     .option("--limit <events>", "end after that many", wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option("--json", "one JSON object per event")

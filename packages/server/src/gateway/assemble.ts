@@ -3,6 +3,7 @@ import { type OutboxBudget, reasonCodes } from "@headrace/mqtt";
 import type { ListenerTraffic } from "../control.ts";
 import { Clients } from "./clients.ts";
 import { Connection } from "./connection.ts";
+import { ConnectionEvents } from "./connection-events.ts";
 import type { Desk } from "./desk.ts";
 import { deviceOfCommandFilter } from "./device-filter.ts";
 import { type ConnectionCounts, Door } from "./door.ts";
@@ -45,7 +46,9 @@ export const assemble = async (parts: Parts): Promise<Shared> => {
   const retained = new Retained(retainedLog, { messagesMax, bytesMax });
   const fanOut = new FanOut(ingest, receivePolicy(authorize));
   const outgoing = { bytes: 0, bytesMax: limits.outgoingBytesMax, floorBytes: outgoingFloorBytes };
-  const counters = { refused: 0, reasons: {} };
+  const router = new Router();
+  const counters = { refused: 0, eventsDropped: 0, reasons: {} };
+  const perSecondMax = limits.connectionEventsPerSecondMax;
   const clock = (): number => performance.now();
   const {
     flappingConnectsMax: connectsMax,
@@ -55,7 +58,7 @@ export const assemble = async (parts: Parts): Promise<Shared> => {
   } = limits;
   const sessions = await parts.sessions?.(fanOut, outgoing);
   return {
-    router: new Router(),
+    router,
     ingest,
     intake: new Intake({ ingest, fanOut, retained, sequencedDevicesMax }),
     fanOut,
@@ -68,6 +71,7 @@ export const assemble = async (parts: Parts): Promise<Shared> => {
     nowMs,
     outgoing,
     counters,
+    connectionEvents: new ConnectionEvents({ ingest, router, nowMs, perSecondMax, counters }),
     door: new Door({
       limits: { ...limits, connectionsMax: Math.min(connectionsMax, descriptorsFree()) },
       connections: parts.connections,
@@ -127,6 +131,11 @@ export const drain = async (shared: Shared, listeners: readonly Listener[], dead
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   for (const listener of listeners) listener.destroy();
+  // Sockets tell in the next turn that they are closed.
+  await new Promise((resolve) => setImmediate(resolve));
+  shared.connectionEvents.flush();
+  while (ingest.isBusy && performance.now() < endMs) await new Promise((resolve) => setTimeout(resolve, 5));
+  shared.connectionEvents.close();
   keepAlive.close();
 };
 
@@ -142,6 +151,7 @@ export const figuresOf = (shared: Shared, listeners: readonly Listener[]): Gatew
     subscriptions: fanOut.subscribers.count,
     stalls: keepAlive.stalls.count,
     stalledMs: keepAlive.stalls.totalMs,
+    eventsDropped: counters.eventsDropped,
     reasons: counters.reasons,
   };
 };

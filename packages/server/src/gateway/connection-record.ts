@@ -22,6 +22,17 @@ export interface Viewed {
 const protocolName = (version: 0 | 4 | 5): "3.1.1" | "5.0" => (version === 5 ? "5.0" : "3.1.1");
 const total = (byQos: readonly number[]): number => byQos.reduce((sum, count) => sum + count, 0);
 
+type End = Extract<SessionAction, { type: "close" }>;
+
+const deviceOf = ({ identity, clientId }: Viewed): string => identity ?? clientId;
+
+/** Who ended a connection, and why. */
+const endOf = (end: End | undefined): object => {
+  if (end === undefined) return { endedBy: "network", reason: "the connection broke" };
+  const { reasonCode, reason, isFromClient } = end;
+  return { endedBy: isFromClient ? "client" : "node", reasonCode, reason };
+};
+
 export class ConnectionRecord implements Counted {
   readonly #shared: Shared;
   readonly #socket: Wire;
@@ -30,6 +41,7 @@ export class ConnectionRecord implements Counted {
   readonly #traffic = new Traffic();
   #connectedAtMs = 0;
   #isDecided = false;
+  #end: End | undefined;
 
   constructor(shared: Shared, socket: Wire, peer: Peer, figures: ListenerFigures) {
     this.#shared = shared;
@@ -49,9 +61,15 @@ export class ConnectionRecord implements Counted {
     return this.#traffic;
   }
 
-  connected(): void {
+  connected(viewed: Viewed): void {
     this.#isDecided = true;
     this.#connectedAtMs = this.#shared.nowMs();
+    this.#shared.connectionEvents.add(deviceOf(viewed), viewed.clientId, {
+      status: "connected",
+      ...this.#about(viewed),
+      cleanStart: viewed.session.connectRequest.clean,
+      keepAliveSeconds: this.#keepAliveSeconds(viewed),
+    });
   }
   /** A message of the client was refused. */
   publishRefused(reasonCode: number): void {
@@ -64,15 +82,45 @@ export class ConnectionRecord implements Counted {
     this.#shared.counters.refused += count;
     this.#figures.publishRefused(reasonCodes.quotaExceeded, count);
   }
-  ends({ reasonCode, isFromClient }: Extract<SessionAction, { type: "close" }>): void {
+  ends(end: End): void {
+    const { reasonCode, isFromClient } = end;
     if (reasonCode >= 0x80 && !isFromClient) {
       countReason(this.#shared.counters.reasons, reasonCode);
       if (!this.#isDecided) this.#figures.refused(reasonCode);
     }
     this.#isDecided = true;
+    this.#end ??= end;
   }
-  gone(): void {
+  gone(viewed: Viewed): void {
     this.#figures.closed(this, !this.#isDecided);
+    if (this.#connectedAtMs === 0) return;
+    const { messagesIn, messagesOut, bytesIn, bytesOut } = this.traffic();
+    this.#shared.connectionEvents.add(deviceOf(viewed), viewed.clientId, {
+      status: "disconnected",
+      ...this.#about(viewed),
+      ...endOf(this.#end),
+      durationMs: Math.max(0, this.#shared.nowMs() - this.#connectedAtMs),
+      messagesIn: total(messagesIn),
+      messagesOut: total(messagesOut),
+      bytesIn,
+      bytesOut,
+    });
+  }
+
+  #about({ identity, session, durable }: Viewed): object {
+    return {
+      address: this.#peer.address,
+      listener: this.#figures.name,
+      protocol: protocolName(session.version),
+      sessionExpirySeconds: durable?.expirySeconds ?? 0,
+      ...(identity !== undefined && { identity }),
+    };
+  }
+
+  /** What is in force: CONNACK may have lowered it (MQTT 5.0 §3.2.2.3.14). */
+  #keepAliveSeconds({ session }: Viewed): number {
+    const { version, silenceMaxMs, connectRequest } = session;
+    return version === 5 ? silenceMaxMs / 1_500 : connectRequest.keepAliveSeconds;
   }
 
   view(viewed: Viewed): Listed {
@@ -92,8 +140,9 @@ export class ConnectionRecord implements Counted {
     );
   }
 
-  #summary({ clientId, identity, session, durable, lastMs }: Viewed): ClientSummary {
-    const { outbox, subscriptions, version, silenceMaxMs, connectRequest } = session;
+  #summary(viewed: Viewed): ClientSummary {
+    const { clientId, identity, session, durable, lastMs } = viewed;
+    const { outbox, subscriptions, version } = session;
     const traffic = this.traffic();
     return {
       clientId,
@@ -110,8 +159,7 @@ export class ConnectionRecord implements Counted {
         listener: this.#figures.name,
         address: `${this.#peer.address}:${this.#peer.port}`,
         protocol: protocolName(version),
-        // What is in force: CONNACK may have lowered it (MQTT 5.0 §3.2.2.3.14).
-        keepAliveSeconds: version === 5 ? silenceMaxMs / 1_500 : connectRequest.keepAliveSeconds,
+        keepAliveSeconds: this.#keepAliveSeconds(viewed),
         connectedAtMs: this.#connectedAtMs,
         lastPacketAtMs: Math.round(this.#shared.nowMs() - (performance.now() - lastMs)),
         messagesIn: total(traffic.messagesIn),

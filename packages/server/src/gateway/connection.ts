@@ -17,7 +17,7 @@ import {
 import type { HeadraceError } from "@headrace/sdk";
 import { AckBuffer } from "./ack-buffer.ts";
 import { Admission, type Admitted } from "./admission.ts";
-import { ConnectionRecord } from "./connection-record.ts";
+import { ConnectionRecord, type Viewed } from "./connection-record.ts";
 import type { Desk, DeskConnection, KeptSession } from "./desk.ts";
 import type { Visit } from "./door.ts";
 import type { FanOutMessage, Held } from "./fan-out-message.ts";
@@ -69,7 +69,7 @@ export class Connection implements GroupMember, DeskConnection {
   #openBytes = 0;
   #sealedBytes = 0;
   readonly #patience: Patience;
-  #viewed: Buffer | undefined;
+  #scanned: Buffer | undefined;
   #view: Uint8Array = new Uint8Array(0);
   #closing = false;
   #connected = false;
@@ -155,9 +155,12 @@ export class Connection implements GroupMember, DeskConnection {
     return this.#connected && !this.#closing;
   }
   view(): Listed {
+    return this.#record.view(this.#viewed);
+  }
+  get #viewed(): Viewed {
     const { clientId, identity } = this;
     const { lastMs } = this.#patience;
-    return this.#record.view({ clientId, identity, session: this.#session, durable: this.#durable, lastMs });
+    return { clientId, identity, session: this.#session, durable: this.#durable, lastMs };
   }
 
   // ---- from the client
@@ -248,8 +251,8 @@ export class Connection implements GroupMember, DeskConnection {
       sent = decodePublishProperties(view.buffer, propertiesStart, propertiesEnd);
     }
     // A view without Buffer's methods: its `subarray` is several times cheaper, and the block builder takes one per payload.
-    if (view.buffer !== this.#viewed) {
-      this.#viewed = view.buffer;
+    if (view.buffer !== this.#scanned) {
+      this.#scanned = view.buffer;
       this.#view = new Uint8Array(view.buffer.buffer, view.buffer.byteOffset, view.buffer.byteLength);
     }
     const { ingest, intake } = this.#shared;
@@ -352,7 +355,7 @@ export class Connection implements GroupMember, DeskConnection {
           break;
         case "connected":
           this.#connected = true;
-          this.#record.connected();
+          this.#record.connected(this.#viewed);
           this.#outgoing.connected();
           this.#patience.connected();
           break;
@@ -442,7 +445,7 @@ export class Connection implements GroupMember, DeskConnection {
     this.#patience.end();
     this.#writer.close();
     clients.release(this);
-    this.#record.gone();
+    this.#record.gone(this.#viewed);
     if (this.#publishes) this.#shared.ingest.senders -= 1;
     const { will } = this.#session.end();
     if (!this.#connected) return;

@@ -22,6 +22,8 @@ export interface GatewayFigures {
   /** How often, and for how long altogether, the event loop stood still for a second or more. */
   readonly stalls: number;
   readonly stalledMs: number;
+  /** Connections and ends that the stream `connections` does not have: too many at once, or their group was not stored. */
+  readonly eventsDropped: number;
   readonly reasons: Readonly<Reasons>;
 }
 
@@ -35,6 +37,7 @@ export const noFigures: GatewayFigures = {
   subscriptions: 0,
   stalls: 0,
   stalledMs: 0,
+  eventsDropped: 0,
   reasons: {},
 };
 
@@ -70,6 +73,7 @@ export const sumFigures = (figures: readonly GatewayFigures[]): GatewayFigures =
     subscriptions: sum((one) => one.subscriptions),
     stalls: sum((one) => one.stalls),
     stalledMs: sum((one) => one.stalledMs),
+    eventsDropped: sum((one) => one.eventsDropped),
     reasons: merged(figures.map(({ reasons }) => reasons)),
   };
 };

@@ -58,6 +58,8 @@ export class Ingest implements GroupSource, WriterGroup {
   senders = 0;
   /** Whether a group without blocks has to be stored all the same: something else goes with it. */
   carries: () => boolean = () => false;
+  /** Called before each group is sealed, whatever asked for it: what can wait for a group goes into this one. */
+  beforeGroup: (() => void) | undefined;
   /** Called after each group, with nothing open: maintenance that must see a quiet state. */
   afterGroup: ((stored: boolean) => void) | undefined;
   /** Called when everybody has been told of a durable group: what was written to sockets goes out. */
@@ -242,6 +244,7 @@ export class Ingest implements GroupSource, WriterGroup {
   }
 
   collect(): readonly Uint8Array[] {
+    this.beforeGroup?.();
     this.#asked = false;
     this.#lingering = false;
     const blocks: Uint8Array[] = [];

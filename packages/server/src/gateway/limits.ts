@@ -68,6 +68,8 @@ export interface GatewayLimits {
   readonly sessionQueueBytesMax: number;
   /** The longest that a message waits for its client. Default 1 day, the age to which unclaimed messages are kept. */
   readonly sessionQueueAgeMaxSeconds: number;
+  /** Connections and ends of a gateway thread that the stream `connections` takes in a second; more are counted. Default 1,000. */
+  readonly connectionEventsPerSecondMax: number;
   /** Idempotency keys that are remembered. Default 10,000. */
   readonly idempotencyKeysMax: number;
   /** Devices of one stream whose sequences are remembered; a further one is refused. Default 1,000,000. */
@@ -106,6 +108,7 @@ export const defaultLimits: GatewayLimits = {
   sessionQueueMessagesMax: 1_000,
   sessionQueueBytesMax: 1024 * 1024,
   sessionQueueAgeMaxSeconds: 86_400,
+  connectionEventsPerSecondMax: 1_000,
   idempotencyKeysMax: 10_000,
   sequencedDevicesMax: 1_000_000,
 };

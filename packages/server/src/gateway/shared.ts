@@ -1,5 +1,6 @@
 import type { OutboxBudget } from "@headrace/mqtt";
 import type { Clients } from "./clients.ts";
+import type { ConnectionEvents } from "./connection-events.ts";
 import type { Door } from "./door.ts";
 import type { FanOut } from "./fan-out.ts";
 import type { Reasons } from "./figures.ts";
@@ -32,7 +33,8 @@ export interface Shared {
   readonly flapping: Flapping;
   /** Bytes that connected clients have not taken. */
   readonly outgoing: OutboxBudget;
-  readonly counters: { refused: number; readonly reasons: Reasons };
+  readonly counters: { refused: number; eventsDropped: number; readonly reasons: Reasons };
+  readonly connectionEvents: ConnectionEvents;
   /** Extended authentication that is offered. */
   readonly mechanisms?: Mechanisms | undefined;
   /** Sessions that outlive their connections; undefined in a gateway thread beside the log's. */

@@ -16,7 +16,7 @@ const packages = {
   testkit: { ours: ["engine", "sdk"], npm: "any", node: true },
 };
 
-const stations = ["gateway", "leases", "log", "runtime", "lake", "registry", "api"];
+const stations = ["blobs", "gateway", "leases", "log", "runtime", "lake", "registry", "api"];
 
 /** Tests may use more than the code beside them: Node, vitest, fast-check, the testkit. */
 const testFiles = ["[.]test[.]ts$", "^packages/[^/]+/test/"];

@@ -1,3 +1,4 @@
+export * from "./blobs/port.ts";
 export * from "./block/crc32c.ts";
 export * from "./block/event-builder.ts";
 export * from "./block/event-format.ts";

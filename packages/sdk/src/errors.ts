@@ -37,6 +37,11 @@ export const errorCatalogue = {
     "The body does not split into JSON values.",
     "Send one JSON value, a JSON array, or one JSON value per line; nothing of the body was stored.",
   ),
+  HR_BLOB_CORRUPT: entry(
+    "A stored object is not what its name says.",
+    "Compare the object that the message names with a backup.",
+  ),
+  HR_BLOB_TOO_LARGE: entry("An object exceeds the largest size that is kept.", "Cut it into several."),
   HR_BLOCK_CORRUPT: entry(
     "A stored block fails its checks.",
     "Stop writing, keep the folder, and compare with a backup; the message names file and offset.",
@@ -60,7 +65,7 @@ export const errorCatalogue = {
   HR_DISK_FULL: entry("The disk is full.", "Free space; intake resumes by itself.", { afterMs: 1000 }),
   HR_EVENT_TOO_LARGE: entry(
     "An event exceeds the largest size that is accepted.",
-    "Send smaller payloads or raise maximumPacketBytes.",
+    "Send payloads of at most 256 KiB; over MQTT that is the limit of the whole packet.",
   ),
   HR_FENCED: entry("The writer no longer owns this log.", "Nothing: the owner that replaced it goes on.", "never"),
   HR_FOLDER_UNUSABLE: entry("A folder cannot be written.", "Check its owner and permissions, or name another folder."),

@@ -1,6 +1,8 @@
+export { blobsConformance, type OpenBlobs } from "./blobs-conformance.ts";
 export { busConformance, type OpenBus, type TestMessage } from "./bus-conformance.ts";
 export { leasesConformance, type OpenLeases } from "./leases-conformance.ts";
 export { logConformance, type OpenLog, type Runner, testBlock } from "./log-conformance.ts";
+export { MemoryBlobs } from "./memory-blobs.ts";
 export { MemoryBus } from "./memory-bus.ts";
 export { MemoryLeases, type MemoryLeasesOptions } from "./memory-leases.ts";
 export { MemoryLog } from "./memory-log.ts";

@@ -1,0 +1,1 @@
+export { EmbeddedBlobs } from "./embedded.ts";

@@ -25,7 +25,7 @@ export function surveyText(survey: DataSurvey): string {
       `note: ${oneLine(log)}: records ${fromSequence} to ${toSequence - 1} are lost, accepted ${new Date(timeMs).toISOString()}: ${oneLine(reason)}`,
     );
   lines.push(
-    `${grouped(survey.blocks)} blocks with ${grouped(survey.records)} records of ${grouped(survey.logs)} logs in ${grouped(survey.files)} files, ${grouped(survey.bytes)} bytes; ${grouped(survey.lakeRows)} rows in ${grouped(survey.lakeFiles)} lake files`,
+    `${grouped(survey.blocks)} blocks with ${grouped(survey.records)} records of ${grouped(survey.logs)} logs in ${grouped(survey.files)} files, ${grouped(survey.bytes)} bytes; ${grouped(survey.snapshotFiles)} snapshots; ${grouped(survey.lakeRows)} rows in ${grouped(survey.lakeFiles)} lake files`,
     damage.length === 0
       ? "sound: every checksum, number and position is right"
       : `damaged in ${damage.length === 1 ? "one place" : `${damage.length} places`}: restore a backup, or go on without what is lost: headrace log repair`,
@@ -42,7 +42,7 @@ export function addLog(program: Command, { out }: Output): void {
     .command("verify")
     .summary("read and check everything that is stored")
     .description(
-      "Reads every file of a data folder, log and lake, and checks checksums, numbers and positions. It changes nothing. Exit code 1 when something is damaged.",
+      "Reads every file of a data folder, snapshots, log and lake, and checks checksums, numbers, positions, and that snapshots fit their journals. It changes nothing. Exit code 1 when something is damaged.",
     )
     .option("--data <folder>", "data folder", dataFolderDefault)
     .option("--json", "print one JSON object")

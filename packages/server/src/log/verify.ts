@@ -11,6 +11,7 @@ import { type Finding, type Progress, Survey } from "./findings.ts";
 import { readHistoryBlock, readHistoryIndex } from "./history-file.ts";
 import { type Gap, readManifest } from "./history-manifest.ts";
 import { recoverWal } from "./recovery.ts";
+import type { ChannelEnd } from "./rewrite.ts";
 import { listSegments, segmentFile } from "./segment.ts";
 
 /** What a log's files hold. */
@@ -33,14 +34,16 @@ const catalogueSection = 1;
 
 class Reading {
   readonly #survey: Survey;
+  readonly #onBlock: (header: BlockHeader) => void;
   readonly #names = new Map<number, string>();
   readonly #gaps = new Set<string>();
   readonly #ends = new Map<string, { end: number; epoch: number }>();
   blocks = 0;
   records = 0;
 
-  constructor(survey: Survey) {
+  constructor(survey: Survey, onBlock: (header: BlockHeader) => void) {
     this.#survey = survey;
+    this.#onBlock = onBlock;
   }
 
   /** Says that records are lost and that somebody has agreed to it. */
@@ -79,6 +82,21 @@ class Reading {
         found(`epoch ${header.epoch} of writer ${header.writer} follows epoch ${known.epoch}`);
     }
     this.#ends.set(channel, { end: header.sequence + header.recordCount, epoch: header.epoch });
+    this.#onBlock(header);
+  }
+
+  /** Takes where the list of history says that channels end; what comes behind goes on from there. */
+  ended([logId, writer, epoch, end]: ChannelEnd, file: string): void {
+    const channel = `${logId}/${writer}`;
+    const known = this.#ends.get(channel);
+    if (known && known.end > end) {
+      const message = `it says that writer ${writer} ends at ${end}, its files end at ${known.end}`;
+      this.#survey.damage({ file, logs: [this.nameOf(logId)], message });
+    } else this.#ends.set(channel, { end, epoch: Math.max(epoch, known?.epoch ?? 0) });
+  }
+  /** Where each channel ends, by `logId/writer`. */
+  get ends(): Map<string, number> {
+    return new Map([...this.#ends].map(([channel, { end }]) => [channel, end]));
   }
 
   #learnName(header: BlockHeader, block: Uint8Array): void {
@@ -92,9 +110,15 @@ class Reading {
 /**
  * Verifies the log in a data folder that no node uses. Progress is told in bytes.
  *
+ * @param onBlock takes the header of each sound block, in order
+ * @returns what was found, and where each channel ends, by `logId/writer`
  * @throws HR_DATA_FOLDER_UNUSABLE when there is no log in it
  */
-export const verifyLog = (folder: string, onProgress: Progress = () => undefined): LogSurvey => {
+export const verifyLog = (
+  folder: string,
+  onProgress: Progress = () => undefined,
+  onBlock: (header: BlockHeader) => void = () => undefined,
+): LogSurvey & { readonly ends: ReadonlyMap<string, number> } => {
   const walFolder = join(folder, "wal");
   const historyFolder = join(folder, "history");
   if (!existsSync(walFolder))
@@ -102,7 +126,7 @@ export const verifyLog = (folder: string, onProgress: Progress = () => undefined
       data: { folder },
     });
   const survey = new Survey(onProgress);
-  const reading = new Reading(survey);
+  const reading = new Reading(survey, onBlock);
   const gaps: Gap[] = [];
   const lastSegment = verifyHistory(historyFolder, survey, reading, gaps);
   const segments = listSegments(walFolder).filter((number) => number > lastSegment);
@@ -118,6 +142,7 @@ export const verifyLog = (folder: string, onProgress: Progress = () => undefined
     ...(tornTail && { tornTail }),
     gaps: gaps.map((gap) => ({ ...gap, log: reading.nameOf(gap.logId) })),
     findings: survey.findings,
+    ends: reading.ends,
   };
 };
 
@@ -145,8 +170,12 @@ const verifyHistory = (folder: string, survey: Survey, reading: Reading, gaps: G
     const { logId } = manifest.files.get(path) as { logId: number };
     verifyHistoryFile(join(folder, path), logId, survey, reading);
   }
+  for (const end of manifest.ends) reading.ended(end, join(folder, "manifest"));
   return manifest.lastSegment;
 };
+
+/** What the index of a history file repeats of a block's header. */
+const indexed = ["epoch", "recordCount", "earliestMs", "latestMs"] as const;
 
 const verifyHistoryFile = (file: string, logId: number, survey: Survey, reading: Reading): void => {
   const logs = [reading.nameOf(logId)];
@@ -161,6 +190,8 @@ const verifyHistoryFile = (file: string, logId: number, survey: Survey, reading:
         if (!verifyBlock(block, header, checksum)) throw new Error("the block fails its checksum");
         if (header.logId !== logId || header.writer !== entry.writer || header.sequence !== entry.sequence)
           throw new Error(`it holds log ${header.logId}, writer ${header.writer}, sequence ${header.sequence}`);
+        if (indexed.some((field) => header[field] !== entry[field]))
+          throw new Error(`the index says otherwise about sequence ${header.sequence}`);
         reading.block(header, block, file, entry.offset);
       } catch (error) {
         survey.damage({ file, offset: entry.offset, logs, message: messageOf(error) });

@@ -208,6 +208,8 @@ export class History {
         await this.#maintenance.removeSegment(walFolder, segment);
         this.#firstSegment = segment + 1;
         this.#retryMs = retryMsMin;
+        // Under load what is kept would otherwise overshoot by all that is rewritten between two looks at the clock.
+        await this.#retainOrStop();
       }
     } catch (error) {
       if (this.#isFatal(error)) return;

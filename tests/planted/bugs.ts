@@ -34,6 +34,27 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: 'const descriptor = files.open(folder, "r");\n  try {',
   },
   {
+    // Goes on behind a last frame that was read and may not be on disk: after a kill, or a sync that failed.
+    name: "trust-cached-frame",
+    file: "packages/server/src/log/wal.ts",
+    find: "for (const { offset, bytes } of tail) writeAll(",
+    replace: "for (const { offset, bytes } of tail.slice(2)) writeAll(",
+  },
+  {
+    // Deletes segments by a list of history that may not be on disk.
+    name: "trust-cached-manifest",
+    file: "packages/server/src/log/history.ts",
+    find: "settleManifest(historyFolder, manifest, this.#system);",
+    replace: "if (manifest.tornAt !== undefined) settleManifest(historyFolder, manifest, this.#system);",
+  },
+  {
+    // Takes folders and files that a killed process has made for durable.
+    name: "trust-cached-names",
+    file: "packages/server/src/log/embedded.ts",
+    find: "for (const folder of [dirname(options.folder), options.folder, walFolder, historyFolder]) syncNames(folder, files);",
+    replace: "void syncNames;",
+  },
+  {
     // Takes damage in the middle for the end of the log.
     name: "truncate-mid-log",
     file: "packages/server/src/log/recovery.ts",

@@ -7,12 +7,16 @@ interface Finder {
 }
 
 const logCrash = "tests/src/faults/log-crash.test.ts";
+const pageCache = "packages/server/src/log/page-cache.test.ts";
 const kills = { file: "tests/src/faults/node-crash.test.ts", test: /S1, P16: / };
 
 export const finders: Readonly<Record<string, Finder>> = {
   "ack-before-fsync": { file: logCrash, test: /S3: the cycle/ },
   "ignore-fsync-error": { file: logCrash, test: /S4: fdatasync fails once/ },
   "no-dir-fsync": { file: logCrash, test: /S3: the cycle/ },
+  "trust-cached-frame": { file: pageCache, test: /a frame / },
+  "trust-cached-manifest": { file: pageCache, test: /a segment is not deleted/ },
+  "trust-cached-names": { file: pageCache, test: /folders and files/ },
   "truncate-mid-log": { file: "tests/src/faults/log-damage.test.ts", test: /S9: in a write-ahead log/ },
   "commit-without-fence": { file: "packages/server/src/log/embedded.test.ts", test: /a former owner is fenced/ },
   "checkpoint-before-outbox": kills,

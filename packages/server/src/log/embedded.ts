@@ -2,7 +2,7 @@
  * The embedded driver of the Log port (ADR 0001): all logs share one write-ahead log, one frame and one fdatasync per group.
  * Groups form by themselves: whatever is pending when the event loop comes round is written together.
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import {
   type BlockHeader,
   blockKind,
@@ -26,7 +26,7 @@ import { History, type Retention } from "./history.ts";
 import type { Gap } from "./history-manifest.ts";
 import { type LogSystem, nodeLogSystem } from "./log-system.ts";
 import { recoverWal } from "./recovery.ts";
-import { makeDurableFolder, segmentBytesDefault } from "./segment.ts";
+import { makeDurableFolder, segmentBytesDefault, syncNames } from "./segment.ts";
 import type { SyncThread } from "./sync-thread.ts";
 import { groupBytesMax, Wal } from "./wal.ts";
 import { beyondBound, walBytesMaxDefault } from "./wal-bound.ts";
@@ -116,6 +116,8 @@ export class EmbeddedLog implements Log {
     this.#syncThread = startSync?.();
     makeDurableFolder(walFolder, files);
     makeDurableFolder(historyFolder, files);
+    // A process that was killed may have made folders and files and not have come to sync their names.
+    for (const folder of [dirname(options.folder), options.folder, walFolder, historyFolder]) syncNames(folder, files);
     const segmentBytes = options.segmentBytes ?? segmentBytesDefault;
     const history = new History({
       files,
@@ -149,6 +151,7 @@ export class EmbeddedLog implements Log {
         isPrepared: (segment) => history.takePrepared(segment),
       },
       recovered.end,
+      recovered.tail,
     );
   }
 

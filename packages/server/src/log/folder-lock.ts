@@ -6,6 +6,8 @@ import { accessSync, constants, existsSync, lstatSync, mkdirSync, readFileSync, 
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { HeadraceError } from "@headrace/sdk";
+import { nodeFiles } from "./node-files.ts";
+import { syncNames } from "./segment.ts";
 
 const explain = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
@@ -15,6 +17,7 @@ const makeFolder = (folder: string): void => {
   makeFolder(dirname(folder));
   try {
     mkdirSync(folder, { mode: 0o750 });
+    syncNames(dirname(folder), nodeFiles);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   }

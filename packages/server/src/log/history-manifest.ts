@@ -92,6 +92,27 @@ export const cutManifest = (folder: string, tornAt: number, files: Files = nodeF
   }
 };
 
+/**
+ * Makes durable what was read, and cuts off a torn last line: before the segments go that the list covers. A process that was killed may have left its last
+ * line in the kernel's cache only, and behind a sync that failed no later one would write it, so it is written again.
+ */
+export const settleManifest = (folder: string, { tornAt }: HistoryManifest, files: Files): void => {
+  const path = manifestFile(folder);
+  if (!files.exists(path)) return;
+  const content = files.readFile(path);
+  const end = tornAt ?? content.byteLength;
+  const start = end < 2 ? 0 : content.lastIndexOf(10, end - 2) + 1;
+  const descriptor = files.open(path, "r+");
+  try {
+    if (tornAt !== undefined) files.truncate(descriptor, tornAt);
+    for (let at = start; at < end; ) at += files.write(descriptor, content, at, end - at, at);
+    syncOnce(files, descriptor, path);
+  } finally {
+    files.close(descriptor);
+  }
+  syncFolder(folder, files);
+};
+
 /** After a failed sync nobody knows what of the file is on disk, and the next sync would succeed without it: it is never tried again. */
 const syncOnce = (files: Files, descriptor: number, path: string): void => {
   try {

@@ -6,7 +6,7 @@ import type { BlockIndex } from "./block-index.ts";
 import { type ChannelIndex, type FileDamage, type Found, segmentOfHistory } from "./channel-index.ts";
 import { checksum } from "./checksum.ts";
 import { type HistoryEntry, type HistoryFooter, readHistoryBlock, readHistoryFooter } from "./history-file.ts";
-import { cutManifest, type Gap, readManifest } from "./history-manifest.ts";
+import { type Gap, readManifest, settleManifest } from "./history-manifest.ts";
 import { type HistorySummary, summaryOf } from "./history-summary.ts";
 import type { Maintenance } from "./maintenance.ts";
 import { Recent } from "./recent.ts";
@@ -105,7 +105,7 @@ export class History {
     for (const gap of manifest.gaps) this.gaps.push(gap);
     this.#firstSegment = manifest.lastSegment + 1;
     this.#clean = () => {
-      if (manifest.tornAt !== undefined) cutManifest(historyFolder, manifest.tornAt, this.#system);
+      settleManifest(historyFolder, manifest, this.#system);
       this.#removeOrphans(manifest.files, manifest.lastSegment);
     };
     return manifest.lastSegment;

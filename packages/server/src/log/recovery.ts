@@ -7,7 +7,7 @@ import { HeadraceError } from "@headrace/sdk";
 import { decodeFrameHeader, frameHeaderBytes, frameMagic, hashOfFrame, nextFrame, verifyFrame } from "./frame.ts";
 import { nodeFiles } from "./node-files.ts";
 import { decodeSegmentHeader, listSegments, segmentFile, segmentHeaderBytes } from "./segment.ts";
-import type { WalEnd } from "./wal.ts";
+import type { TailPart, WalEnd } from "./wal.ts";
 
 export interface Recovered {
   readonly end: WalEnd;
@@ -17,6 +17,8 @@ export interface Recovered {
   readonly prepared: number[];
   /** Bytes cut from a torn tail, with the place; undefined when the log ended cleanly. */
   readonly cut?: { readonly segment: number; readonly offset: number };
+  /** Header and last frame of the open segment as they were read: the only bytes of which nobody knows whether they are on disk. */
+  readonly tail: readonly TailPart[];
 }
 
 /** What recovery tells of damage, beside its words. */
@@ -47,6 +49,7 @@ export const recoverWal = (
   const prepared: number[] = [];
   let end: WalEnd | undefined;
   let cut: Recovered["cut"];
+  let tail: readonly TailPart[] = [];
   for (const [index, number] of numbers.entries()) {
     const bytes = files.readFile(segmentFile(folder, number));
     const head = decodeSegmentHeader(bytes);
@@ -71,7 +74,7 @@ export const recoverWal = (
       throw damaged(`it starts at group ${head.firstGroup}, expected ${end.groupNumber}`, number, 0, number - 1);
     }
     used.push(number);
-    ({ end, cut } = walkSegment(
+    ({ end, cut, tail } = walkSegment(
       bytes,
       {
         segment: number,
@@ -86,7 +89,7 @@ export const recoverWal = (
   // A segment is rewritten once the next one is there: that one cannot be missing, used or not.
   if (!end && after > 0 && !numbers.includes(after + 1)) throw damaged("it is missing", after + 1, 0);
   const last = end ?? { segment: prepared[0] ?? after + 1, offset: 0, groupNumber: 1, previousHash: 0, salt: 0 };
-  return { end: last, sealed: used.slice(0, -1), prepared, cut };
+  return { end: last, sealed: used.slice(0, -1), prepared, cut, tail };
 };
 
 /**
@@ -120,8 +123,9 @@ const walkSegment = (
   bytes: Uint8Array,
   start: WalEnd,
   visit: (segment: number, offset: number, header: BlockHeader, block: Uint8Array) => void,
-): { end: WalEnd; cut?: Recovered["cut"] } => {
+): { end: WalEnd; cut: Recovered["cut"]; tail: TailPart[] } => {
   let end = start;
+  let last = start.offset;
   for (;;) {
     const at = end.offset;
     const frame = nextFrame(bytes, end);
@@ -129,8 +133,16 @@ const walkSegment = (
       if (hasLaterFrame(bytes, at, end.groupNumber, end.salt))
         throw damaged("a frame fails its checks and valid frames follow", end.segment, at);
       const torn = !isZero(bytes, at, Math.min(bytes.byteLength, at + frameHeaderBytes));
-      return { end, cut: torn ? { segment: end.segment, offset: at } : undefined };
+      return {
+        end,
+        cut: torn ? { segment: end.segment, offset: at } : undefined,
+        tail: [
+          { offset: 0, bytes: bytes.subarray(0, segmentHeaderBytes) },
+          { offset: last, bytes: bytes.subarray(last, at) },
+        ],
+      };
     }
+    last = at;
     let blockAt = at + frameHeaderBytes;
     for (let index = 0; index < frame.blockCount; index++) {
       const block = bytes.subarray(blockAt, at + frame.byteLength);

@@ -72,8 +72,10 @@ export const rewriteSegment = (
     }
   }
   const logs = new Map<number, Packed[]>();
+  // One for all channels: a node with many partitions has many of them in a segment.
+  const builder = new EventBlockBuilder(mergedBytes);
   for (const blocks of channels.values()) {
-    const merged = blocks[0].header.kind === blockKind.events ? mergeEvents(blocks) : blocks;
+    const merged = blocks[0].header.kind === blockKind.events ? mergeEvents(blocks, builder) : blocks;
     const logId = blocks[0].header.logId;
     logs.set(logId, [...(logs.get(logId) ?? []), ...merged]);
   }
@@ -133,10 +135,9 @@ function* soundFrames(bytes: Uint8Array, { salt }: SegmentHeader): Generator<Pla
 }
 
 /** Packs the events of consecutive blocks of one channel again, into blocks of up to 256 KiB. */
-const mergeEvents = (blocks: readonly Packed[]): Packed[] => {
+const mergeEvents = (blocks: readonly Packed[], builder: EventBlockBuilder): Packed[] => {
   if (blocks.every((packed) => packed.block.byteLength > mergedBytes / 2)) return [...blocks];
   const merged: Packed[] = [];
-  const builder = new EventBlockBuilder(mergedBytes);
   let first: BlockHeader | undefined;
   let sequence = 0;
   const seal = (): void => {

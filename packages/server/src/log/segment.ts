@@ -77,6 +77,15 @@ export const syncFolder = (folder: string, files: Files = nodeFiles): void => {
   }
 };
 
+/** As {@link syncFolder}, where the folder may be read; one that may not was made by somebody else. */
+export const syncNames = (folder: string, files: Files): void => {
+  try {
+    syncFolder(folder, files);
+  } catch (error) {
+    if (!["EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+  }
+};
+
 /** Makes a folder whose name survives a power cut, with those above it: what is durable in a folder that is lost is lost. */
 export const makeDurableFolder = (folder: string, files: Files = nodeFiles): void => {
   if (files.exists(folder)) return;

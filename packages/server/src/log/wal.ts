@@ -18,6 +18,12 @@ export interface WalEnd {
   salt: number;
 }
 
+/** A part of the open segment as it was read at the start. */
+export interface TailPart {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
 export interface WalOptions {
   readonly files: Files;
   readonly folder: string;
@@ -48,13 +54,26 @@ export class Wal {
   readonly syncMs = new Float64Array(1024);
   syncs = 0;
 
-  constructor(options: WalOptions, end: WalEnd) {
+  /**
+   * @param tail what the end of the open segment was read as. A process that was killed left it in the kernel's cache at least, and behind a sync that failed no
+   * later one would write it: it is written again and made durable before anything relies on it.
+   * @throws HR_LOG_FAILED
+   */
+  constructor(options: WalOptions, end: WalEnd, tail: readonly TailPart[]) {
     this.#options = options;
     this.#files = options.files;
     this.#folder = this.#files.open(options.folder, "r");
     this.#reserve = new ReserveDescriptors(options.folder, this.#files);
     this.#end = { ...end };
-    if (end.offset > 0) this.#descriptor = this.#files.open(segmentFile(options.folder, end.segment), "r+");
+    if (end.offset === 0) return;
+    this.#descriptor = this.#files.open(segmentFile(options.folder, end.segment), "r+");
+    try {
+      for (const { offset, bytes } of tail) writeAll(this.#files, this.#descriptor, [bytes], offset);
+      this.#files.fdatasync(this.#descriptor);
+    } catch (error) {
+      this.close();
+      throw asLogError(error, "making durable what was read");
+    }
   }
 
   get end(): Readonly<WalEnd> {

@@ -2,7 +2,7 @@
  * The snapshot files of one task: `<sequence, 16 digits>.snap` in its folder. Written beside, made durable, renamed, and the folder made
  * durable before anything older goes, so that a crash at any step leaves the old or the new, never none (S15).
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Files } from "@headrace/engine";
 import { makeDurableFolder, nodeFiles, PacedWriter, syncFolder } from "../../log/index.ts";
 import {
@@ -81,6 +81,9 @@ export class SnapshotStore {
   ): SnapshotHeader {
     const files = this.#files;
     makeDurableFolder(this.folder, files);
+    // The first one here: a process that was killed may have made the folders and not have come to sync their names.
+    if (this.list().length === 0)
+      for (const folder of [dirname(this.folder), dirname(dirname(this.folder))]) syncFolder(folder, files);
     const temporary = `${this.file(sequence)}.tmp`;
     const descriptor = files.open(temporary, "w");
     let header: SnapshotHeader;

@@ -17,9 +17,9 @@ export const plantedBugs: readonly PlantedBug[] = [
     // Acknowledges a group that is written, and makes it durable a moment later.
     name: "ack-before-fsync",
     file: "packages/server/src/log/wal.ts",
-    find: "      this.#files.fdatasync(this.#descriptor);",
+    find: "    try {\n      this.#files.fdatasync(this.#descriptor);",
     replace:
-      "      const late = this.#descriptor; setTimeout(() => { try { this.#files.fdatasync(late); } catch {} }, 5);",
+      "    try {\n      const late = this.#descriptor; setTimeout(() => { try { this.#files.fdatasync(late); } catch {} }, 5);",
   },
   {
     name: "ignore-fsync-error",
@@ -50,9 +50,9 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     // Takes folders and files that a killed process has made for durable.
     name: "trust-cached-names",
-    file: "packages/server/src/log/embedded.ts",
-    find: "for (const folder of [dirname(options.folder), options.folder, walFolder, historyFolder]) syncNames(folder, files);",
-    replace: "void syncNames;",
+    file: "packages/server/src/log/log-folders.ts",
+    find: "for (const named of [dirname(folder), folder, walFolder, historyFolder]) syncNames(named, files);",
+    replace: "void [dirname, syncNames];",
   },
   {
     // Takes damage in the middle for the end of the log.

@@ -1,6 +1,15 @@
 /** Goal: the judge of the crash tests sees every fault. Method: a right history, and one planted fault at a time. */
 import { describe, expect, test } from "vitest";
-import { countingViolationsOf, type Evidence, type MessageId, violationsOf } from "./checker.ts";
+import {
+  countingViolationsOf,
+  type EffectEvidence,
+  type Evidence,
+  effectViolationsOf,
+  type MessageId,
+  stepViolationsOf,
+  sumViolationsOf,
+  violationsOf,
+} from "./checker.ts";
 
 const id = (device: string, sequence: number, epoch = 1): MessageId => ({ device, epoch, sequence });
 
@@ -82,5 +91,70 @@ describe("counted messages", () => {
     expect(countingViolationsOf(stored, [...counted, { ...id("c", 1), count: 1 }])).toEqual([
       "counted from nowhere: c 1.1 is not stored",
     ]);
+  });
+});
+
+describe("effects", () => {
+  const effects: EffectEvidence = {
+    owed: ["a/5", "a/10"],
+    attempts: [
+      { id: "x", effect: "a/5" },
+      { id: "x", effect: "a/5" },
+      { id: "y", effect: "a/10" },
+    ],
+    ended: ["y", "x"],
+  };
+  test("met once or more, each under its own id, and ended once, is right", () => {
+    expect(effectViolationsOf(effects)).toEqual([]);
+  });
+  test("one that nobody met is seen", () => {
+    expect(effectViolationsOf({ ...effects, owed: [...effects.owed, "a/15"] })).toEqual([
+      "lost: a/15 was owed and nobody met it",
+    ]);
+  });
+  test("one that is not owed, one under two ids, and an id for two are seen", () => {
+    const attempts = [...effects.attempts, { id: "z", effect: "a/5" }, { id: "y", effect: "b/5" }];
+    expect(effectViolationsOf({ ...effects, attempts, ended: ["x", "y", "z"] })).toEqual([
+      "a/5 was met as x and as z",
+      "y stands for a/10 and for b/5",
+      "invented: b/5 was met and is not owed",
+    ]);
+  });
+  test("one that ends twice or never is seen", () => {
+    expect(effectViolationsOf({ ...effects, ended: ["x", "x"] })).toEqual([
+      "a/5 (x) ended 2 times",
+      "a/10 (y) ended 0 times",
+    ]);
+  });
+});
+
+describe("steps", () => {
+  const due = ["raised", "cleared", "raised"].map((step) => ({ key: "a", step }));
+  test("those that are due, in their order, are right", () => {
+    expect(stepViolationsOf(due, due)).toEqual([]);
+  });
+  test("one that is missing, doubled or another is seen", () => {
+    expect(stepViolationsOf(due, due.slice(0, 2))).toEqual(["a: step 3 is missing and not raised"]);
+    expect(stepViolationsOf(due, [...due, { key: "a", step: "raised" }])).toEqual([
+      "a: step 4 is raised and not the end",
+    ]);
+    expect(stepViolationsOf(due, due.slice(1))).toEqual(["a: step 1 is cleared and not raised"]);
+  });
+});
+
+describe("sums", () => {
+  const parts = [
+    { key: "a", part: "0", revision: 1, value: 2 },
+    { key: "a", part: "1", revision: 1, value: 3 },
+    { key: "a", part: "0", revision: 2, value: 4 },
+  ];
+  test("newest results that add up are right", () => {
+    expect(sumViolationsOf(new Map([["a", 7]]), parts)).toEqual([]);
+  });
+  test("a doubled revision and a missing part are seen", () => {
+    expect(sumViolationsOf(new Map([["a", 7]]), [...parts, ...parts.slice(2)])).toEqual([
+      "a 0: revision 2 comes where 3 is due",
+    ]);
+    expect(sumViolationsOf(new Map([["a", 7]]), parts.slice(1, 2))).toEqual(["a: the parts add up to 3 and not to 7"]);
   });
 });

@@ -71,6 +71,96 @@ export function countingViolationsOf(stored: readonly MessageId[], counted: read
   return shortened(found);
 }
 
+export interface EffectEvidence {
+  /** Everything that functions owed, each by a name of its own. */
+  readonly owed: readonly string[];
+  /** Each time that an effect was met, sent or in a record, with the id that it had. */
+  readonly attempts: readonly { readonly id: string; readonly effect: string }[];
+  /** Ids that came to an end: acknowledged, failed or expired. */
+  readonly ended: readonly string[];
+}
+
+/** Effects are met at least once, each under one id that is its own, and end exactly once; nobody meets one that is not owed. */
+export function effectViolationsOf({ owed, attempts, ended }: EffectEvidence): string[] {
+  const found: string[] = [];
+  const ids = new Map<string, string>();
+  const effects = new Map<string, string>();
+  for (const { id, effect } of attempts) {
+    const known = ids.get(effect) ?? id;
+    if (known !== id) found.push(`${effect} was met as ${known} and as ${id}`);
+    ids.set(effect, known);
+    const other = effects.get(id) ?? effect;
+    if (other !== effect) found.push(`${id} stands for ${other} and for ${effect}`);
+    effects.set(id, other);
+  }
+  const owedNames = new Set(owed);
+  for (const effect of owedNames) if (!ids.has(effect)) found.push(`lost: ${effect} was owed and nobody met it`);
+  for (const effect of ids.keys())
+    if (!owedNames.has(effect)) found.push(`invented: ${effect} was met and is not owed`);
+  const ends = new Map<string, number>();
+  for (const id of ended) ends.set(id, (ends.get(id) ?? 0) + 1);
+  for (const [id, effect] of effects) {
+    const times = ends.get(id) ?? 0;
+    if (times !== 1) found.push(`${effect} (${id}) ended ${times} times`);
+  }
+  return shortened([...new Set(found)]);
+}
+
+/** One step in the life of something that belongs to a key. */
+export interface Step {
+  readonly key: string;
+  readonly step: string;
+}
+
+/** Each key's steps are the ones that are due, in their order, each once. */
+export function stepViolationsOf(due: readonly Step[], taken: readonly Step[]): string[] {
+  const byKey = (steps: readonly Step[]): Map<string, string[]> => {
+    const lists = new Map<string, string[]>();
+    for (const { key, step } of steps) lists.set(key, [...(lists.get(key) ?? []), step]);
+    return lists;
+  };
+  const dueByKey = byKey(due);
+  const takenByKey = byKey(taken);
+  const found: string[] = [];
+  for (const key of new Set([...dueByKey.keys(), ...takenByKey.keys()])) {
+    const expected = dueByKey.get(key) ?? [];
+    const actual = takenByKey.get(key) ?? [];
+    for (let at = 0; at < Math.max(expected.length, actual.length); at++) {
+      if (expected[at] === actual[at]) continue;
+      found.push(`${key}: step ${at + 1} is ${actual[at] ?? "missing"} and not ${expected[at] ?? "the end"}`);
+      break;
+    }
+  }
+  return shortened(found);
+}
+
+/** One result of a part of a key's events; a later one of the same part has a higher revision and replaces it. */
+export interface Part {
+  readonly key: string;
+  readonly part: string;
+  readonly revision: number;
+  readonly value: number;
+}
+
+/** The newest results of all parts add up to each key's total, and no revision comes twice or is left out. */
+export function sumViolationsOf(totals: ReadonlyMap<string, number>, parts: readonly Part[]): string[] {
+  const found: string[] = [];
+  const newest = new Map<string, Part>();
+  for (const part of parts) {
+    const name = `${part.key} ${part.part}`;
+    const expected = (newest.get(name)?.revision ?? 0) + 1;
+    if (part.revision !== expected) found.push(`${name}: revision ${part.revision} comes where ${expected} is due`);
+    newest.set(name, part);
+  }
+  const sums = new Map<string, number>();
+  for (const { key, value } of newest.values()) sums.set(key, (sums.get(key) ?? 0) + value);
+  for (const key of new Set([...totals.keys(), ...sums.keys()])) {
+    const [total, sum] = [totals.get(key) ?? 0, sums.get(key) ?? 0];
+    if (total !== sum) found.push(`${key}: the parts add up to ${sum} and not to ${total}`);
+  }
+  return shortened(found);
+}
+
 function duplicatesIn(ids: readonly MessageId[], what: string): string[] {
   const times = new Map<string, number>();
   for (const id of ids) times.set(nameOf(id), (times.get(nameOf(id)) ?? 0) + 1);

@@ -7,6 +7,7 @@
  */
 import { parseArgs } from "node:util";
 import { temporaryFolder } from "../node-process.ts";
+import { type RunSummary, runSeeds } from "../simulation/runs.ts";
 import { diskBytesMax, loadRetained, type RetainedLoad, type Sample } from "./retained-log.ts";
 
 /** Says what is wrong; nothing when all is well. */
@@ -41,7 +42,23 @@ const retainedLog: Job = async (seconds, say) => {
   return wrong;
 };
 
-const jobs: Readonly<Record<string, Job>> = { "retained-log": retainedLog };
+/** New seeds of the simulation (docs/concepts/simulation.md) until the time is over. */
+const simulation: Job = async (seconds, say) => {
+  const endMs = performance.now() + seconds * 1000;
+  const wrong: string[] = [];
+  let done = 0;
+  const seedsAtOnce = 200;
+  for (let from = Date.now() % 1_000_000_000; performance.now() < endMs; from += seedsAtOnce) {
+    const onProgress = ({ seeds }: RunSummary): void => say(`${done + seeds} seeds, ${wrong.length} failed`);
+    const { seeds, failures } = await runSeeds({ from, seeds: seedsAtOnce, onProgress });
+    done += seeds;
+    for (const { seed, violations } of failures)
+      wrong.push(`${violations[0]}; replay: npm run simulate -- --seed ${seed}`);
+  }
+  return wrong;
+};
+
+const jobs: Readonly<Record<string, Job>> = { "retained-log": retainedLog, simulation };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -2,7 +2,6 @@
  * The embedded driver of the Log port (ADR 0001): all logs share one write-ahead log, one frame and one fdatasync per group.
  * Groups form by themselves: whatever is pending when the event loop comes round is written together.
  */
-import { dirname, join } from "node:path";
 import {
   type BlockHeader,
   blockKind,
@@ -24,9 +23,10 @@ import { BlockIndex } from "./block-index.ts";
 import { checksum } from "./checksum.ts";
 import { History, type Retention } from "./history.ts";
 import type { Gap } from "./history-manifest.ts";
+import { openLogFolders } from "./log-folders.ts";
 import { type LogSystem, nodeLogSystem } from "./log-system.ts";
 import { recoverWal } from "./recovery.ts";
-import { makeDurableFolder, segmentBytesDefault, syncNames } from "./segment.ts";
+import { segmentBytesDefault } from "./segment.ts";
 import type { SyncThread } from "./sync-thread.ts";
 import { groupBytesMax, Wal } from "./wal.ts";
 import { beyondBound, walBytesMaxDefault } from "./wal-bound.ts";
@@ -110,14 +110,9 @@ export class EmbeddedLog implements Log {
   }
 
   async #recover(options: EmbeddedLogOptions): Promise<void> {
-    const walFolder = join(options.folder, "wal");
-    const historyFolder = join(options.folder, "history");
     const { files, startMaintenance, startSync, random32 } = options.system ?? nodeLogSystem;
     this.#syncThread = startSync?.();
-    makeDurableFolder(walFolder, files);
-    makeDurableFolder(historyFolder, files);
-    // A process that was killed may have made folders and files and not have come to sync their names.
-    for (const folder of [dirname(options.folder), options.folder, walFolder, historyFolder]) syncNames(folder, files);
+    const { walFolder, historyFolder } = openLogFolders(options.folder, files);
     const segmentBytes = options.segmentBytes ?? segmentBytesDefault;
     const history = new History({
       files,

@@ -8,10 +8,12 @@ import { addDoctor } from "./commands/doctor.ts";
 import { addInit } from "./commands/init.ts";
 import { addLog } from "./commands/log.ts";
 import { examples, type Output } from "./commands/options.ts";
+import { addPub } from "./commands/pub.ts";
 import { addQuery } from "./commands/query.ts";
 import { addSend } from "./commands/send.ts";
 import { addStart } from "./commands/start.ts";
 import { addStatus } from "./commands/status.ts";
+import { addSub } from "./commands/sub.ts";
 import { addTail } from "./commands/tail.ts";
 import { reportError } from "./output/errors.ts";
 import { version } from "./version.ts";
@@ -46,6 +48,8 @@ function buildProgram(output: Output, asJson: boolean): Command {
     addDev,
     addStart,
     addSend,
+    addPub,
+    addSub,
     addTail,
     addQuery,
     addStatus,

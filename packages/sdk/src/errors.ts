@@ -93,6 +93,10 @@ export const errorCatalogue = {
     "The log could not make data durable.",
     "Check the disk; the process exits and recovers at its next start.",
   ),
+  HR_MQTT_REFUSED: entry(
+    "The MQTT server refused a connection, a subscription or a message.",
+    "Look up the reason code in the message (MQTT 5.0 §2.4): 0x87 is the policy, 0x8f the filter, 0x97 a quota.",
+  ),
   HR_NODE_VERSION: entry("This version of Node.js is too old.", "Use Node.js 24 or newer."),
   HR_NOT_FOUND: entry("The named thing does not exist.", "Check the name; the message lists what exists."),
   HR_OUT_OF_DESCRIPTORS: entry(

@@ -18,16 +18,31 @@ export interface Connection {
 
 export const dataFolderDefault = ".headrace";
 
-function readNode(folder: string): { apiUrl: string; token: string } | undefined {
+function readNode(folder: string): { apiUrl: string; mqttUrl: string; token: string } | undefined {
   try {
-    const { apiUrl } = JSON.parse(readFileSync(join(folder, "node.json"), "utf8")) as { apiUrl: string };
-    return { apiUrl, token: readFileSync(join(folder, "api-token"), "utf8").trim() };
+    const text = readFileSync(join(folder, "node.json"), "utf8");
+    const { apiUrl, mqttUrl } = JSON.parse(text) as { apiUrl: string; mqttUrl: string };
+    return { apiUrl, mqttUrl, token: readFileSync(join(folder, "api-token"), "utf8").trim() };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw new HeadraceError("HR_DATA_FOLDER_UNUSABLE", `the data folder ${folder}: ${(error as Error).message}`, {
       cause: error,
     });
   }
+}
+
+/** Where MQTT is spoken: as asked for, else the node of the data folder, else this machine's usual port. */
+export function mqttAddressOf(options: { readonly host?: string; readonly port?: number; readonly data?: string }): {
+  readonly host: string;
+  readonly port: number;
+} {
+  const isGiven = options.host !== undefined || options.port !== undefined;
+  const node = isGiven ? undefined : readNode(options.data ?? dataFolderDefault);
+  const url = node === undefined || !URL.canParse(node.mqttUrl) ? undefined : new URL(node.mqttUrl);
+  const host = options.host ?? url?.hostname.replace(/^\[|\]$/g, "") ?? "127.0.0.1";
+  // Sockets are listened to on every address, and called on the loopback's.
+  const called = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+  return { host: called, port: options.port ?? (Number(url?.port) || 1883) };
 }
 
 /**

@@ -91,6 +91,7 @@ export function fakeNode(dataFolder = "/data"): FakeNode {
     },
     crash: closed.reject,
     reload: async () => void node.reloads++,
+    reloadTls: () => undefined,
     closed: closed.promise,
     close: async () => {
       node.closes++;

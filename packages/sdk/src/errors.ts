@@ -130,6 +130,10 @@ export const errorCatalogue = {
     "A state or emitted value cannot be stored.",
     "Keep plain data, Map, Set, Date, bigint and typed arrays in state, at most 64 KiB per key.",
   ),
+  HR_TLS_INVALID: entry(
+    "A file of TLS cannot be used.",
+    "Correct the file that the message names; a running node goes on with the last good ones. `headrace doctor` examines them.",
+  ),
   HR_UNAVAILABLE: entry("The node cannot be reached or is stopping.", "Start it, or check --url.", { afterMs: 1000 }),
 } as const satisfies Record<string, ErrorEntry>;
 

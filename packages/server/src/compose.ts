@@ -90,6 +90,9 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
     await runtime.start();
 
     gateway = await startGateway({
+      tls: options.tls,
+      onTrouble: (error) =>
+        say({ level: "error", message: `TLS goes on with its last good files [HR_TLS_INVALID]: ${error.message}` }),
       log,
       streams: streamsOf(release.outline),
       listeners: options.listeners ?? [{ transport: "tcp", host, port: mqttPortDefault }],
@@ -199,6 +202,7 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
       },
       status,
       onAlert: (listener) => feed.onAlert(listener),
+      reloadTls: () => openGateway.reloadTls(),
       reload: async () => {
         const next = await loadApp(options.app, releases);
         if (next.id === release.id) return;
@@ -217,7 +221,10 @@ export const startNode = async (options: StartOptions): Promise<HeadraceNode> =>
   }
 };
 
-const urlOf = ({ host, port }: ListenerOptions): string => `mqtt://${host.includes(":") ? `[${host}]` : host}:${port}`;
+const schemes = { tcp: "mqtt", tls: "mqtts", ws: "ws", wss: "wss" } as const;
+
+const urlOf = ({ transport, host, port }: ListenerOptions): string =>
+  `${schemes[transport]}://${host.includes(":") ? `[${host}]` : host}:${port}${transport.startsWith("ws") ? "/mqtt" : ""}`;
 
 const applyRetention = async (log: EmbeddedLog, outline: AppOutline): Promise<void> => {
   for (const { name, partitions, kind, retain } of outline.streams) {
@@ -261,9 +268,10 @@ const nodeStatus = async (parts: StatusParts): Promise<NodeStatus> => {
     dataFolder: parts.dataFolder,
     mqttUrl: parts.mqttUrl,
     apiUrl: parts.apiUrl,
-    listeners: counts.listeners.flatMap(({ transport, turnedAway, ...listener }, index) => {
+    listeners: counts.listeners.flatMap((listener, index) => {
       const seen = traffic[index];
-      return seen === undefined ? [] : [{ ...seen, transport, turnedAway, url: urlOf({ transport, ...listener }) }];
+      const { transport, turnedAway } = listener;
+      return seen === undefined ? [] : [{ ...seen, transport, turnedAway, url: urlOf(listener) }];
     }),
     connections: counts.connections,
     streams: outline.streams.map(({ name, partitions }) => ({ name, partitions, stored: storedOf(name) })),

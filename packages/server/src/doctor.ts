@@ -18,10 +18,11 @@ import { availableParallelism, totalmem } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HeadraceError } from "@headrace/sdk";
+import { examineTls, type TlsFiles } from "./gateway/index.ts";
 
 /** One thing that was looked at. */
 export interface Diagnosis {
-  readonly subject: "node" | "folder" | "disk" | "space" | "descriptors" | "memory" | "clock" | "port";
+  readonly subject: "node" | "folder" | "disk" | "space" | "descriptors" | "memory" | "clock" | "port" | "tls";
   readonly result: "good" | "warning" | "bad" | "unknown";
   readonly found: string;
   /** What to do; absent when it is good. */
@@ -33,6 +34,8 @@ export interface DoctorOptions {
   readonly host: string;
   /** Ports that the node would listen on. */
   readonly ports: readonly number[];
+  /** Files of TLS, and what devices call the node. */
+  readonly tls?: { readonly files: TlsFiles; readonly names: readonly string[] };
 }
 
 const syncs = 60;
@@ -292,7 +295,7 @@ const nodeOf = (): Diagnosis => {
  *
  * @throws HR_DATA_FOLDER_UNUSABLE when there is no folder to look at
  */
-export const examine = async ({ dataFolder, host, ports }: DoctorOptions): Promise<Diagnosis[]> => {
+export const examine = async ({ dataFolder, host, ports, tls }: DoctorOptions): Promise<Diagnosis[]> => {
   const folder = resolve(dataFolder);
   const place = existing(folder);
   if (place === dirname(place))
@@ -308,5 +311,8 @@ export const examine = async ({ dataFolder, host, ports }: DoctorOptions): Promi
     memoryOf(),
     await clockOf(),
     ...(await Promise.all(ports.map((port) => portOf(host, port)))),
+    ...(tls
+      ? examineTls(tls.files, tls.names, Date.now()).map((found) => ({ subject: "tls" as const, ...found }))
+      : []),
   ];
 };

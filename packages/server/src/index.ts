@@ -15,7 +15,7 @@ export type {
   TaskStatus,
 } from "./control.ts";
 export { type Diagnosis, examine } from "./doctor.ts";
-export type { ListenerOptions, Transport } from "./gateway/index.ts";
+export type { ClientCertificates, ListenerOptions, TlsFiles, Transport } from "./gateway/index.ts";
 export type { AlertNotice, HeadraceNode, StartOptions } from "./node.ts";
 export { repairDataFolder } from "./repair.ts";
 export { type DataSurvey, verifyDataFolder } from "./verify.ts";

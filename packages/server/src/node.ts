@@ -1,6 +1,6 @@
 /** What the command line and tests see of a running node. */
 import type { NodeStatus } from "./control.ts";
-import type { ListenerOptions } from "./gateway/index.ts";
+import type { ListenerOptions, TlsFiles } from "./gateway/index.ts";
 
 export interface StartOptions {
   /** The application's file, or a folder with app.ts. */
@@ -11,6 +11,8 @@ export interface StartOptions {
   readonly host?: string;
   /** Where devices connect. Default: TCP on `host`, port 1883. */
   readonly listeners?: readonly ListenerOptions[];
+  /** Files of the listeners over TLS. They are read again when they change. */
+  readonly tls?: TlsFiles | undefined;
   /** Default 8080; 0 chooses a free one. */
   readonly httpPort?: number;
   /** Gateway threads; default 1, which shares a thread with the log. */
@@ -45,6 +47,8 @@ export interface HeadraceNode {
   onAlert(listener: (alert: AlertNotice) => void): void;
   /** Compiles the application again and replaces the running one. @throws HR_APP_LOAD_FAILED, with the old one still running */
   reload(): Promise<void>;
+  /** Reads the files of TLS again, now. A bad one is logged, and the last good ones stay in use. */
+  reloadTls(): void;
   /** Settles when the node has stopped; rejects when it had to. */
   readonly closed: Promise<void>;
   /** Stops intake, lets tasks commit, closes. */

@@ -21,6 +21,7 @@ import { Router } from "./routes.ts";
 import type { Sessions } from "./sessions.ts";
 import type { Shared } from "./shared.ts";
 import { descriptorsFree, type Listener, openListener } from "./transports/listener.ts";
+import type { TlsMaterial } from "./transports/tls-material.ts";
 import type { ListenerOptions } from "./transports/transport.ts";
 
 export interface Parts {
@@ -98,19 +99,23 @@ export const acceptConnections = async (
   shared: Shared,
   desk: Desk,
   listeners: readonly ListenerOptions[],
-  { reusePort = false }: { readonly reusePort?: boolean } = {},
+  { reusePort = false, tls }: { readonly reusePort?: boolean; readonly tls?: TlsMaterial | undefined } = {},
 ): Promise<readonly MqttListener[]> => {
+  const { door, keepAlive, limits } = shared;
   const opened: MqttListener[] = [];
   try {
     for (const options of listeners) {
       const figures = new ListenerFigures(options.transport);
       const listener = await openListener(options, {
-        door: shared.door,
+        door,
         reusePort,
+        keepAlive,
+        tls,
+        connectDeadlineMs: limits.connectDeadlineMs,
         accept: (wire, peer, visit) => void new Connection(wire, shared, desk, peer, visit, figures),
       });
       figures.port = listener.port;
-      opened.push(Object.assign(listener, { status: () => figures.status(listener.counts.turnedAway) }));
+      opened.push(Object.assign(listener, { status: () => figures.status(listener.counts) }));
     }
     return opened;
   } catch (error) {

@@ -59,6 +59,7 @@ const sumListeners = (threads: readonly (readonly ListenerCounts[])[]): Listener
   Array.from({ length: Math.max(0, ...threads.map(({ length }) => length)) }, (_, place) => ({
     connections: threads.reduce((sum, counts) => sum + (counts[place]?.connections ?? 0), 0),
     turnedAway: threads.reduce((sum, counts) => sum + (counts[place]?.turnedAway ?? 0), 0),
+    failed: threads.reduce((sum, counts) => sum + (counts[place]?.failed ?? 0), 0),
   }));
 
 export const sumFigures = (figures: readonly GatewayFigures[]): GatewayFigures => {

@@ -105,7 +105,10 @@ export class GatewayThread {
     return (await started) as ThreadPorts;
   }
 
-  async call(method: ThreadQuery | "setStreams" | "setPolicy" | "close", args: readonly unknown[]): Promise<unknown> {
+  async call(
+    method: ThreadQuery | "setStreams" | "setPolicy" | "useTls" | "close",
+    args: readonly unknown[],
+  ): Promise<unknown> {
     return this.#lane.call(method, [...args]);
   }
 

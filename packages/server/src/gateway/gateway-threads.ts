@@ -16,6 +16,7 @@ import type { Shared } from "./shared.ts";
 import type { RepeatCheck } from "./thread-groups.ts";
 import type { ThreadQuery, ThreadStream } from "./thread-protocol.ts";
 import { assertFree } from "./transports/listener.ts";
+import type { TlsMaterial } from "./transports/tls-material.ts";
 import type { ListenerOptions } from "./transports/transport.ts";
 
 export interface ThreadsOptions {
@@ -26,6 +27,7 @@ export interface ThreadsOptions {
   /** Whether each thread also listens on a port of its own. */
   readonly hasOwnPorts: boolean;
   readonly policy: PolicyModule | undefined;
+  readonly tls: TlsMaterial | undefined;
   readonly checks: ReadonlyMap<number, RepeatCheck>;
   /** The channels of a writer: thread `index` is writer `index` + 1. */
   readonly streamsOf: (writer: number) => Promise<readonly ThreadStream[]>;
@@ -45,6 +47,8 @@ export interface Threads {
   ask(method: ThreadQuery, args: readonly unknown[]): Promise<unknown[]>;
   setStreams(): Promise<void>;
   setPolicy(data: unknown): Promise<void>;
+  /** For TLS handshakes from now on. */
+  useTls(material: TlsMaterial): Promise<void>;
   close(deadlineMs: number): Promise<void>;
 }
 
@@ -60,7 +64,7 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
   let restarts = 0;
   const connections = connectionCounts(count);
   let isClosing = false;
-  let { policy, listeners } = options;
+  let { policy, listeners, tls } = options;
   const ownPorts: number[] = [];
 
   const newThread = (index: number): GatewayThread => {
@@ -82,6 +86,7 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
     const { hasOwnPorts: hasOwnPort } = options;
     const { ports, ownPort } = await thread.start({
       listeners,
+      tls,
       hasOwnPort,
       limits,
       streams,
@@ -164,6 +169,10 @@ export const startThreads = async (options: ThreadsOptions): Promise<Threads> =>
     setPolicy: (data) => {
       if (policy !== undefined) policy = { ...policy, data };
       return callAll((thread) => thread.call("setPolicy", [data]));
+    },
+    useTls: (material) => {
+      tls = material;
+      return callAll((thread) => thread.call("useTls", [material]));
     },
     close: async (deadlineMs) => {
       isClosing = true;

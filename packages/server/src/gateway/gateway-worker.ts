@@ -17,6 +17,7 @@ import { ThreadBus } from "./thread-bus.ts";
 import { ThreadDesk } from "./thread-desk.ts";
 import { ThreadLog } from "./thread-log.ts";
 import type { ThreadPorts, ThreadPreparation, ThreadStart, ThreadStream, ToLog, ToThread } from "./thread-protocol.ts";
+import type { TlsMaterial } from "./transports/tls-material.ts";
 
 if (!parentPort) throw new Error("a gateway thread is started by the node");
 const figuresIntervalMs = 250;
@@ -67,6 +68,7 @@ const setStreams = (streams: readonly ThreadStream[]): void => {
 /** Everything but listening happens in one turn: what the log's thread sends next finds it done. */
 const start = async ({
   listeners: options,
+  tls,
   hasOwnPort,
   limits,
   streams,
@@ -104,13 +106,14 @@ const start = async ({
   outside = others(bus, log);
   setStreams(streams);
   for (const wire of retained) shared.retained.apply(FanOutMessage.fromWire(wire), wire.arrivalMs);
-  started.listeners = await acceptConnections(shared, desk, options, { reusePort: true });
+  started.listeners = await acceptConnections(shared, desk, options, { reusePort: true, tls });
   const ports = started.listeners.map(({ port }) => port);
   const own = hasOwnPort
     ? await acceptConnections(
         shared,
         desk,
         options.slice(0, 1).map((listener) => ({ ...listener, port: 0 })),
+        { tls },
       )
     : [];
   started.listeners = [...started.listeners, ...own];
@@ -154,6 +157,9 @@ const lane: Lane<ToLog> = new Lane(
     setPolicy: (data: unknown) => {
       policy?.update(data);
       running?.shared.router.clear();
+    },
+    useTls: (material: TlsMaterial) => {
+      for (const listener of running?.listeners ?? []) listener.useTls(material);
     },
     traffic: () => running?.listeners.map((listener) => listener.status()) ?? [],
     clients: (query: ClientQuery) => (running ? listClients(running.shared, query) : []),

@@ -35,6 +35,8 @@ import { Key } from "./stream-state.ts";
 import { Submissions } from "./submit.ts";
 import { sysFigures } from "./sys-figures.ts";
 import { SysTopics } from "./sys-topics.ts";
+import type { TlsFiles, TlsMaterial } from "./transports/tls-material.ts";
+import { TlsWatch } from "./transports/tls-watch.ts";
 import type { ListenerCounts, ListenerOptions } from "./transports/transport.ts";
 import { publishWill } from "./wills.ts";
 
@@ -43,6 +45,10 @@ export interface GatewayOptions {
   readonly streams: readonly StreamDefinition[];
   /** Where devices connect; at least one. */
   readonly listeners: readonly ListenerOptions[];
+  /** Files of the TLS listeners, which are read again when they change. */
+  readonly tls?: TlsFiles | undefined;
+  /** Told what is wrong with a new file: the last good ones stay in use. Default: a warning of the process. */
+  readonly onTrouble?: (error: Error) => void;
   /** A policy that every thread loads, for any number of gateways. Default: {@link openPolicy}, and everybody is anonymous. */
   readonly policy?: PolicyModule;
   /** With one gateway, in place of `policy`: default {@link openPolicy}. */
@@ -108,6 +114,8 @@ export interface Gateway {
   client(clientId: string): Promise<ClientDetail>;
   /** Ends a client's connection (0x98), and its session if asked to. @throws HR_NOT_FOUND when there is neither */
   kickClient(clientId: string, options: KickOptions): Promise<KickResult>;
+  /** Reads the files of TLS again, now. A bad one is reported and changes nothing. */
+  reloadTls(): void;
   /** Stops accepting, stores and acknowledges what was accepted, tells the clients (0x8B), closes. */
   close(options?: { deadlineMs?: number }): Promise<void>;
 }
@@ -162,11 +170,19 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     retained.compact(stored);
     sessions.afterGroup(stored);
   };
+  const onTrouble = options.onTrouble ?? ((error) => process.emitWarning(error));
+  const tls =
+    options.tls &&
+    new TlsWatch({
+      files: options.tls,
+      onChange: (material) => void front.useTls(material).catch(onTrouble),
+      onTrouble,
+    });
   let front: Front;
   try {
     front =
       count === 1
-        ? await startOwn(shared, sessions, options)
+        ? await startOwn(shared, sessions, options.listeners, tls?.material)
         : await startThreads({
             shared,
             sessions,
@@ -174,6 +190,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
             listeners: options.listeners,
             hasOwnPorts: options.hasOwnPorts ?? false,
             policy: options.policy,
+            tls: tls?.material,
             checks: streams.checks,
             streamsOf: (writer) => streams.channelsFor(writer),
             takeOver: (writer) => streams.takeOver(writer),
@@ -181,6 +198,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
           });
   } catch (error) {
     keepAlive.close();
+    tls?.[Symbol.dispose]();
     throw error;
   }
   const traffic = async (): Promise<ListenerTraffic[]> =>
@@ -191,9 +209,11 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     intervalMs: options.sysIntervalMs ?? 10_000,
     collect: async () => sysFigures(shared, await traffic(), front.figures().dropped),
   });
+  tls?.start();
   let closing: Promise<void> | undefined;
 
   const shutDown = async (deadlineMs: number): Promise<void> => {
+    tls?.[Symbol.dispose]();
     sysTopics.close();
     await front.close(deadlineMs);
     const endMs = performance.now() + deadlineMs;
@@ -256,6 +276,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
       if (!disconnected && !sessionEnded) throw noClient(clientId);
       return { disconnected, sessionEnded };
     },
+    reloadTls: () => tls?.reload(),
     close: ({ deadlineMs = 5_000 } = {}) => {
       closing ??= shutDown(deadlineMs);
       return closing;
@@ -271,10 +292,15 @@ const noClient = (clientId: string): HeadraceError =>
 /** Where connections arrive. */
 type Front = Threads;
 
-const noCounts: ListenerCounts = { connections: 0, turnedAway: 0 };
+const noCounts: ListenerCounts = { connections: 0, turnedAway: 0, failed: 0 };
 
-const startOwn = async (shared: Shared, sessions: Sessions, options: GatewayOptions): Promise<Front> => {
-  const listeners = await acceptConnections(shared, new OwnDesk(shared, sessions), options.listeners);
+const startOwn = async (
+  shared: Shared,
+  sessions: Sessions,
+  options: readonly ListenerOptions[],
+  tls: TlsMaterial | undefined,
+): Promise<Front> => {
+  const listeners = await acceptConnections(shared, new OwnDesk(shared, sessions), options, { tls });
   return {
     ports: listeners.map(({ port }) => port),
     ownPorts: [],
@@ -282,6 +308,9 @@ const startOwn = async (shared: Shared, sessions: Sessions, options: GatewayOpti
     ask: async (method) => (method === "traffic" ? [listeners.map((listener) => listener.status())] : []),
     setStreams: () => Promise.resolve(),
     setPolicy: () => Promise.resolve(),
+    useTls: async (material) => {
+      for (const listener of listeners) listener.useTls(material);
+    },
     close: (deadlineMs) => drain(shared, listeners, deadlineMs),
   };
 };

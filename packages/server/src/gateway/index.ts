@@ -8,4 +8,6 @@ export {
   openPolicy,
   type PolicyAction,
 } from "./policy.ts";
+export { examineTls } from "./transports/tls-examination.ts";
+export type { ClientCertificates, TlsFiles } from "./transports/tls-material.ts";
 export type { ListenerOptions, Peer, Transport } from "./transports/transport.ts";

@@ -2,6 +2,7 @@
 import type { ListenerTraffic } from "../control.ts";
 import { countReason, type Reasons } from "./figures.ts";
 import { type ByQos, Traffic } from "./traffic.ts";
+import type { ListenerCounts } from "./transports/transport.ts";
 
 /** A connection as its listener counts it. */
 export interface Counted {
@@ -46,8 +47,8 @@ export class ListenerFigures {
     for (let one = 0; one < count; one += 1) countReason(this.#publishRefused, reasonCode);
   }
 
-  /** @param turnedAway connections that were closed unseen, because there were too many */
-  status(turnedAway: number): ListenerTraffic {
+  /** What came to this listener; `counts` has what never became a connection of MQTT. */
+  status({ turnedAway, failed }: ListenerCounts): ListenerTraffic {
     const sum = new Traffic();
     sum.add(this.#closed);
     for (const connection of this.#open) sum.add(connection.traffic());
@@ -55,7 +56,11 @@ export class ListenerFigures {
       name: this.name,
       connections: this.#open.size,
       accepted: this.#accepted,
-      refused: { ...this.#refused, ...(turnedAway > 0 && { "too-many": turnedAway }) },
+      refused: {
+        ...this.#refused,
+        ...(turnedAway > 0 && { "too-many": turnedAway }),
+        ...(failed > 0 && { handshake: failed }),
+      },
       publishRefused: { ...this.#publishRefused },
       messagesIn: sum.messagesIn,
       messagesOut: sum.messagesOut,

@@ -1,4 +1,5 @@
 /** Who may do what. Asked when a topic is first used by a connection, and again at every delivery (P9). */
+import { reasonCodes } from "@headrace/mqtt";
 import type { Peer } from "./transports/transport.ts";
 
 export type PolicyAction = "publish" | "subscribe" | "receive";
@@ -50,4 +51,11 @@ export const openPolicy: Authorize = (action, _identity, _clientId, topic) => {
   return undefined;
 };
 
-export const anonymous: Authenticate = () => ({ identity: undefined });
+/** Everybody is nobody in particular. Who shows a client certificate that does not count is refused all the same. */
+export const anonymous: Authenticate = ({ peer: { certificate } }) =>
+  certificate?.problem === undefined
+    ? { identity: undefined }
+    : {
+        reasonCode: reasonCodes.notAuthorized,
+        reason: `the client certificate does not count: ${certificate.problem}`,
+      };

@@ -9,6 +9,7 @@ import type { Place } from "./place.ts";
 import type { PolicyModule } from "./policy-module.ts";
 import type { SourceStream } from "./stream-state.ts";
 import type { BusHeard, BusItem } from "./thread-bus.ts";
+import type { TlsMaterial } from "./transports/tls-material.ts";
 import type { ListenerOptions } from "./transports/transport.ts";
 
 /** A stream with the channels of one thread's writer, one per partition. */
@@ -19,6 +20,7 @@ export interface ThreadStream {
 
 export interface ThreadStart {
   readonly listeners: readonly ListenerOptions[];
+  readonly tls: TlsMaterial | undefined;
   /** Whether the thread also listens on a port of its own, so that a client can choose it. */
   readonly hasOwnPort: boolean;
   readonly limits: GatewayLimits;

@@ -1,6 +1,7 @@
 /** What carries MQTT, where it is listened for, and what is known of the other side. */
+import type { ClientCertificate } from "./certificate.ts";
 
-export type Transport = "tcp";
+export type Transport = "tcp" | "tls" | "ws" | "wss";
 
 /** One place where devices connect. Travels between threads. */
 export interface ListenerOptions {
@@ -8,6 +9,10 @@ export interface ListenerOptions {
   readonly host: string;
   /** 0 for any free port. */
   readonly port: number;
+  /** With WebSocket: origins of web pages that may connect, such as `https://app.example`, or `*`. Pages of loopback and of the node's own address may. */
+  readonly origins?: readonly string[];
+  /** Addresses and networks of proxies: only they may connect, and each connection begins with a PROXY protocol header, version 2. */
+  readonly proxies?: readonly string[];
 }
 
 /** What a connection needs of its transport: `Socket` as it is, so that plain TCP passes through nothing. */
@@ -32,11 +37,13 @@ export interface Wire {
 /** The other side of a connection. */
 export interface Peer {
   readonly transport: Transport;
-  /** The client's address. */
+  /** The client's address; behind a proxy the one that the proxy names. */
   readonly address: string;
   readonly port: number;
   /** When the connection was accepted, by the clock that does not jump. */
   readonly acceptedMs: number;
+  /** What it has shown over TLS, valid or not; undefined when it has none or was asked for none. */
+  readonly certificate: ClientCertificate | undefined;
 }
 
 /** What a listener has seen. */
@@ -45,4 +52,6 @@ export interface ListenerCounts {
   readonly connections: number;
   /** Connections that were turned away because there were too many. */
   readonly turnedAway: number;
+  /** Connections that ended before they carried MQTT: what has to come first was missing, wrong or late. */
+  readonly failed: number;
 }

@@ -27,7 +27,7 @@ test("whoever authenticates knows the client's address and how it came", async (
   await using _client = await RawClient.connect(node.port, { clientId: "c" });
   expect(asked).toMatchObject([{ clientId: "c", peer: { transport: "tcp", address: "127.0.0.1" } }]);
   expect(node.gateway.stats().listeners).toEqual([
-    { transport: "tcp", host: "127.0.0.1", port: node.port, connections: 1, turnedAway: 0 },
+    { transport: "tcp", host: "127.0.0.1", port: node.port, connections: 1, turnedAway: 0, failed: 0 },
   ]);
 });
 

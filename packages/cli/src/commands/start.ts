@@ -1,18 +1,16 @@
 /** headrace start: runs an application. */
-import type { ListenerOptions } from "@headrace/server";
 import { type Command, Option } from "commander";
 import { dataFolderDefault } from "../client/connection.ts";
 import { type Display, jsonDisplay, linesDisplay, terminalDisplay } from "../display/display.ts";
 import { onInterrupt } from "../node/interrupt.ts";
 import { type RunOptions, runNode } from "../node/run-node.ts";
 import { UsageError } from "../output/errors.ts";
+import { type ListenerFlags, listenersOf, withListeners } from "./listeners.ts";
 import { duration, examples, type Output, positiveNumber, wholeNumber } from "./options.ts";
 
 /** Options of `start` and `dev`. */
-export interface NodeOptions {
+export interface NodeOptions extends ListenerFlags {
   readonly data: string;
-  readonly host: string;
-  readonly mqttPort: number;
   readonly httpPort: number;
   readonly gateways?: number;
   readonly connections?: number;
@@ -32,13 +30,11 @@ const port = wholeNumber(0, 65_535);
 
 /** Adds what `start` and `dev` have in common. */
 export const withNode = (command: Command): Command =>
-  command
+  withListeners(command)
     .argument("[app]", "application: a file, or a folder with app.ts", ".")
     .option("--data <folder>", "data folder, made if it does not exist", dataFolderDefault)
-    .option("--host <address>", "address to listen on; 0.0.0.0 is every network", "127.0.0.1")
-    .option("--mqtt-port <port>", "port for MQTT; 0 takes a free one", port, 1883)
     .option("--http-port <port>", "port for the HTTP API; 0 takes a free one", port, 8080)
-    .option("--gateways <n>", "gateway threads on the MQTT port", wholeNumber(1, 64))
+    .option("--gateways <n>", "gateway threads on the ports of MQTT", wholeNumber(1, 64))
     .option("--connections <n>", "most connections of each gateway thread", wholeNumber(1, 1_000_000))
     .option("--linger <ms>", "longest wait of a message for others, to share a sync at low rates", wholeNumber(0, 20))
     .option("--fleet [file]", "simulate devices; default: fleet.ts beside the application")
@@ -48,12 +44,11 @@ export const withNode = (command: Command): Command =>
 
 /** The options of a run; what makes no sense together is refused. */
 export function runOptionsOf(app: string, options: NodeOptions): Omit<RunOptions, "frames"> {
-  const { data: dataFolder, fleet, mqttPort, ...rest } = options;
+  const { data: dataFolder, fleet, ...rest } = options;
   for (const name of ["devices", "rate", "seed"] as const) {
     if (options[name] !== undefined && fleet === undefined) throw new UsageError(`--${name} needs --fleet`);
   }
-  const listeners: ListenerOptions[] = [{ transport: "tcp", host: options.host, port: mqttPort }];
-  return { ...rest, app, dataFolder, listeners, ...(fleet !== undefined && { fleet }) };
+  return { ...rest, app, dataFolder, ...listenersOf(options), ...(fleet !== undefined && { fleet }) };
 }
 
 function displayFor(json: boolean, { out, err }: Output): Display {
@@ -78,6 +73,7 @@ export function addStart(program: Command, output: Output): void {
         "headrace start examples/factory --fleet",
         "headrace start --fleet --devices 1000 --rate 5 --duration 30s --json",
         "headrace start --host 0.0.0.0 --data /var/lib/headrace",
+        "headrace start --mqtts-port 0.0.0.0:8883 --tls-cert node.pem --tls-key node.key",
       ),
     )
     .action(async (app: string, { json = false, duration: durationMs, ...options }: StartOptions) => {

@@ -1,6 +1,6 @@
 /** Runs a node with or without a fleet until it is told to stop: what `start` and `dev` share. */
 import { join } from "node:path";
-import type { HeadraceNode, ListenerOptions, NodeStatus, startNode } from "@headrace/server";
+import type { HeadraceNode, ListenerOptions, NodeStatus, startNode, TlsFiles } from "@headrace/server";
 import type { Display } from "../display/display.ts";
 import { Frames, type Summary, summaryOf } from "../display/frame.ts";
 import { UsageError } from "../output/errors.ts";
@@ -12,6 +12,7 @@ export interface RunOptions {
   readonly dataFolder: string;
   readonly host: string;
   readonly listeners: readonly ListenerOptions[];
+  readonly tls?: TlsFiles;
   readonly httpPort: number;
   readonly gateways?: number;
   readonly connections?: number;
@@ -93,6 +94,7 @@ export async function runNode(options: RunOptions, dependencies: RunDependencies
     dataFolder,
     host,
     listeners: options.listeners,
+    ...(options.tls && { tls: options.tls }),
     httpPort: options.httpPort,
     ...(options.gateways !== undefined && { gateways: options.gateways }),
     ...(options.connections !== undefined && { connectionsMax: options.connections }),
@@ -104,6 +106,9 @@ export async function runNode(options: RunOptions, dependencies: RunDependencies
     if (alert.state === "raised") firstAlertSeconds ??= performance.now() / 1000;
     display.alert(alert);
   });
+  // A terminal that goes away says the same, and means the end.
+  const hangUp = options.tls && !process.stdin.isTTY ? () => node.reloadTls() : undefined;
+  if (hangUp) process.on("SIGHUP", hangUp);
   let fleet: RunningFleet | undefined;
   let summary: Summary | undefined;
   let ended = false;
@@ -118,7 +123,8 @@ export async function runNode(options: RunOptions, dependencies: RunDependencies
   try {
     const startMs = performance.now();
     const { application } = await node.status();
-    display.begin({ application, dataFolder: node.dataFolder, apiUrl: node.apiUrl, mqttUrl: node.mqttUrl });
+    const mqttUrl = node.listeners.map(({ url }) => url).join("  ");
+    display.begin({ application, dataFolder: node.dataFolder, apiUrl: node.apiUrl, mqttUrl });
     if (fleetPath !== undefined) {
       const { devices, rate, seed } = options;
       fleet = await startFleetThread(fleetPath, {
@@ -147,6 +153,7 @@ export async function runNode(options: RunOptions, dependencies: RunDependencies
     if (ended) await closed;
     throw error;
   } finally {
+    if (hangUp) process.off("SIGHUP", hangUp);
     display.end();
     fleet?.terminate();
     if (!ended) await node.close({ deadlineMs: closeMs });

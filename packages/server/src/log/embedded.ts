@@ -222,6 +222,8 @@ export class EmbeddedLog implements Log {
         `log ${this.#nameOf(channel.logId)}, writer ${channel.writer}, has seen epoch ${state.epoch}: it cannot be taken over with epoch ${asked}`,
       );
     state.epoch = epoch;
+    // A group that is written already is not taken back: whoever takes over reads behind it.
+    if (this.#syncing) await this.#syncing;
     return epoch;
   }
 

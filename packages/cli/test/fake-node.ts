@@ -51,6 +51,8 @@ export const emptyStatus = (): NodeStatus => ({
     outgoingBytes: 0,
     matchCost: 0,
     subscriptions: 0,
+    retainedMessages: 0,
+    retainedBytes: 0,
     stalls: 0,
     stalledMs: 0,
     restarts: 0,

@@ -287,6 +287,8 @@ const nodeStatus = async (parts: StatusParts): Promise<NodeStatus> => {
       outgoingBytes: counts.outgoingBytes,
       matchCost: counts.matchCost,
       subscriptions: counts.subscriptions,
+      retainedMessages: counts.retainedMessages,
+      retainedBytes: counts.retainedBytes,
       stalls: counts.stalls,
       stalledMs: counts.stalledMs,
       restarts: counts.restarts,

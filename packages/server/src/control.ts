@@ -56,6 +56,8 @@ export interface NodeStatus {
     outgoingBytes: number;
     matchCost: number;
     subscriptions: number;
+    retainedMessages: number;
+    retainedBytes: number;
     stalls: number;
     stalledMs: number;
     restarts: number;

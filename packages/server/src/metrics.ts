@@ -125,6 +125,13 @@ export const metricsText = (status: NodeStatus): string => {
       one(status.gateway.outgoingBytes),
     ),
     family("headrace_mqtt_subscriptions", "gauge", "Subscriptions of all sessions.", one(status.gateway.subscriptions)),
+    family("headrace_mqtt_retained_messages", "gauge", "Retained messages.", one(status.gateway.retainedMessages)),
+    family(
+      "headrace_mqtt_retained_bytes",
+      "gauge",
+      "Bytes of retained messages with their topics.",
+      one(status.gateway.retainedBytes),
+    ),
     family(
       "headrace_mqtt_match_nodes",
       "gauge",

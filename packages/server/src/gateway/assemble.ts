@@ -23,6 +23,7 @@ import type { Shared } from "./shared.ts";
 import { descriptorsFree, type Listener, openListener } from "./transports/listener.ts";
 import type { TlsMaterial } from "./transports/tls-material.ts";
 import type { ListenerOptions } from "./transports/transport.ts";
+import { WillQueue } from "./will-queue.ts";
 
 export interface Parts {
   readonly ingest: Ingest;
@@ -44,7 +45,8 @@ export const assemble = async (parts: Parts): Promise<Shared> => {
   const { ingest, retainedLog, policy, nowMs, limits, onReady } = parts;
   const { authorize, authenticate, mechanisms } = policy;
   const { retainedMessagesMax: messagesMax, retainedBytesMax: bytesMax, sequencedDevicesMax } = limits;
-  const retained = new Retained(retainedLog, { messagesMax, bytesMax });
+  const { retainedPerClientMax: messagesPerClientMax, retainedBytesPerClientMax: bytesPerClientMax } = limits;
+  const retained = new Retained(retainedLog, { messagesMax, bytesMax, messagesPerClientMax, bytesPerClientMax });
   const fanOut = new FanOut(ingest, receivePolicy(authorize));
   const outgoing = { bytes: 0, bytesMax: limits.outgoingBytesMax, floorBytes: outgoingFloorBytes };
   const router = new Router();
@@ -79,6 +81,7 @@ export const assemble = async (parts: Parts): Promise<Shared> => {
       reasons: counters.reasons,
       nowMs: clock,
     }),
+    wills: new WillQueue(ingest),
     flapping: new Flapping({ connectsMax, windowMs, holdOffMs }, clock),
     sessions,
     mechanisms,
@@ -145,13 +148,15 @@ export const drain = async (shared: Shared, listeners: readonly Listener[], dead
 };
 
 export const figuresOf = (shared: Shared, listeners: readonly Listener[]): GatewayFigures => {
-  const { ingest, outgoing, counters, fanOut, keepAlive } = shared;
+  const { ingest, outgoing, counters, fanOut, keepAlive, retained } = shared;
   return {
     listeners: listeners.map(({ counts }) => counts),
     refused: counters.refused,
     dropped: fanOut.dropped,
     waitingBytes: ingest.waitingBytes,
     outgoingBytes: outgoing.bytes,
+    retainedMessages: retained.size,
+    retainedBytes: retained.bytes,
     matchCost: fanOut.subscribers.matchCostMax,
     subscriptions: fanOut.subscribers.count,
     stalls: keepAlive.stalls.count,

@@ -30,12 +30,14 @@ import { Patience } from "./patience.ts";
 import { Reading } from "./reading.ts";
 import type { Delivery } from "./receiver.ts";
 import { refuseGroup } from "./refuse-group.ts";
+import type { RetainedDelivery } from "./retained-delivery.ts";
 import type { Route } from "./routes.ts";
 import { SequenceReader } from "./sequence-reader.ts";
 import { sessionLimits } from "./sessions.ts";
 import type { Shared } from "./shared.ts";
 import { SocketWriter } from "./socket-writer.ts";
 import { Key } from "./stream-state.ts";
+import { retainedDelivery } from "./subscribe.ts";
 import type { Peer, Wire } from "./transports/transport.ts";
 import { allowed, Verdicts } from "./verdicts.ts";
 
@@ -62,6 +64,7 @@ export class Connection implements GroupMember, DeskConnection {
   /** The session when it outlives this connection. */
   #durable: KeptSession | undefined;
   readonly #outgoing: OutgoingMessages;
+  readonly retained: RetainedDelivery;
   #inGroup = false;
   #publishes = false;
   readonly #reading: Reading;
@@ -113,6 +116,7 @@ export class Connection implements GroupMember, DeskConnection {
       wait: (done) => this.#reading.wait(done),
       isGone: () => this.isGone,
     });
+    this.retained = retainedDelivery(shared, this.#session);
     this.#patience = new Patience({
       keepAlive: shared.keepAlive,
       limits,
@@ -206,6 +210,7 @@ export class Connection implements GroupMember, DeskConnection {
       const packetId = (buffer[start] << 8) | buffer[start + 1];
       this.#durable.changed({ type: "acknowledged", packetId, reasonCode: 0, bytes: undefined });
     }
+    this.retained.go();
   }
 
   #onPublish(view: PublishView): void {
@@ -363,7 +368,10 @@ export class Connection implements GroupMember, DeskConnection {
           this.#subscribe(action);
           break;
         case "unsubscribe":
-          for (const { filter } of action.subscriptions) this.#desk.unsubscribe(this, this.#durable, filter);
+          for (const { filter } of action.subscriptions) {
+            this.#desk.unsubscribe(this, this.#durable, filter);
+            this.retained.drop(filter);
+          }
           break;
         case "acknowledged":
         case "received":
@@ -390,12 +398,12 @@ export class Connection implements GroupMember, DeskConnection {
   }
 
   #changed(change: SessionChange): void {
-    if (this.#durable !== undefined) {
-      this.#durable.changed(change);
-      return;
+    if (this.#durable !== undefined) this.#durable.changed(change);
+    else {
+      if (change.bytes !== undefined) this.#writer.write(change.bytes);
+      if (change.type === "acknowledged") this.#sendQueued();
     }
-    if (change.bytes !== undefined) this.#writer.write(change.bytes);
-    if (change.type === "acknowledged") this.#sendQueued();
+    this.retained.go();
   }
 
   #admit(connect: ConnectRequest, answer: Admitted): Promise<void> | undefined {
@@ -444,6 +452,7 @@ export class Connection implements GroupMember, DeskConnection {
     this.#reading.stop();
     this.#patience.end();
     this.#writer.close();
+    this.retained.end();
     clients.release(this);
     this.#record.gone(this.#viewed);
     if (this.#publishes) this.#shared.ingest.senders -= 1;
@@ -483,6 +492,7 @@ export class Connection implements GroupMember, DeskConnection {
     if (this.#connected && this.#session.state === "connected" && !this.#session.outbox.writable) {
       this.#session.outbox.writable = true;
       this.#sendQueued();
+      this.retained.go();
     }
     this.#reading.drained();
   }

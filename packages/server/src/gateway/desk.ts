@@ -11,11 +11,14 @@ import type {
 import type { Client } from "./clients.ts";
 import type { Held } from "./fan-out-message.ts";
 import type { Publisher } from "./ingest.ts";
+import type { RetainedDelivery } from "./retained-delivery.ts";
 import type { SessionConnection } from "./session-connection.ts";
 
 /** A connection as its session is found and left. */
 export interface DeskConnection extends SessionConnection, Client {
   readonly identity: string | undefined;
+  /** Retained messages on their way to it, when its session ends with it. */
+  readonly retained: RetainedDelivery;
   /** True when nothing more is read from it. */
   readonly isGone: boolean;
 }

@@ -17,6 +17,7 @@ import type { FanOutMessage, Held } from "./fan-out-message.ts";
 import type { GroupMember } from "./ingest.ts";
 import type { Place } from "./place.ts";
 import type { Delivery, Receiver } from "./receiver.ts";
+import type { RetainedDelivery } from "./retained-delivery.ts";
 import type { SessionConnection } from "./session-connection.ts";
 import { keepWill, type SessionRecord } from "./session-records.ts";
 import { lowerQos, publishBytes, Stored } from "./stored.ts";
@@ -53,6 +54,8 @@ export class DurableSession implements Receiver, GroupMember, KeptSession {
   /** True when the log lags behind memory because a group was not stored: it is written anew with the next record. */
   isStale = false;
   isEnded = false;
+  /** Retained messages on their way to its client; made when it subscribes. */
+  retained: RetainedDelivery | undefined;
   readonly #store: SessionStore;
   #lastNumber = 0;
   #open: Step[] = [];
@@ -187,6 +190,7 @@ export class DurableSession implements Receiver, GroupMember, KeptSession {
     if (bytes === undefined) this.#joinGroup();
     else this.writeLater(bytes);
     if (type === "acknowledged") this.pump();
+    this.retained?.go();
   }
 
   took(packetId: number): void {
@@ -199,6 +203,7 @@ export class DurableSession implements Receiver, GroupMember, KeptSession {
     this.#joinGroup();
   }
   unsubscribed(filter: string): void {
+    this.retained?.drop(filter);
     this.#store.write(this, { kind: "unsubscribe", filter });
     this.#joinGroup();
   }
@@ -226,6 +231,8 @@ export class DurableSession implements Receiver, GroupMember, KeptSession {
   /** The connection is gone; `will` is due unless the session goes on before its delay has passed. */
   detach(will: Will | undefined, expirySeconds: number | undefined, nowMs: number): void {
     this.connection = undefined;
+    this.retained?.end();
+    this.retained = undefined;
     this.state.outbox.pause();
     if (expirySeconds !== undefined) this.expirySeconds = expirySeconds;
     this.expiresAtMs = nowMs + this.expirySeconds * 1_000;

@@ -32,8 +32,8 @@ export class FanOut implements GroupMember {
   #flushAsked = false;
   /** Whether a durable message was a repeat, so that nobody gets it again; where that is known only behind the log. */
   isRepeat: ((message: FanOutMessage) => boolean) | undefined;
-  /** Called with each durable message that carries the retain flag. */
-  onRetained: ((message: FanOutMessage) => void) | undefined;
+  /** Called with each message that carries the retain flag, when it is durable or was not stored. */
+  onRetained: ((message: FanOutMessage, isStored: boolean) => void) | undefined;
   delivered = 0;
   /** Deliveries that the policy refused. */
   forbidden = 0;
@@ -103,10 +103,14 @@ export class FanOut implements GroupMember {
   settled(error: HeadraceError | undefined): void {
     const undelivered = this.#sealed;
     this.#sealed = [];
-    if (error) return;
+    if (error) {
+      for (const { message } of undelivered) if (message.retain) this.onRetained?.(message, false);
+      return;
+    }
     for (const { message, way } of undelivered) {
-      if (this.isRepeat?.(message)) continue;
-      if (message.retain) this.onRetained?.(message);
+      const isRepeat = this.isRepeat?.(message) === true;
+      if (message.retain) this.onRetained?.(message, !isRepeat);
+      if (isRepeat) continue;
       this.deliver(message, this.subscribers.of(way));
     }
   }

@@ -19,6 +19,8 @@ export interface GatewayFigures {
   /** Nodes that a topic may visit to find its subscribers, at most; of the thread where that is most. */
   readonly matchCost: number;
   readonly subscriptions: number;
+  readonly retainedMessages: number;
+  readonly retainedBytes: number;
   /** How often, and for how long altogether, the event loop stood still for a second or more. */
   readonly stalls: number;
   readonly stalledMs: number;
@@ -35,6 +37,8 @@ export const noFigures: GatewayFigures = {
   outgoingBytes: 0,
   matchCost: 0,
   subscriptions: 0,
+  retainedMessages: 0,
+  retainedBytes: 0,
   stalls: 0,
   stalledMs: 0,
   eventsDropped: 0,
@@ -72,6 +76,9 @@ export const sumFigures = (figures: readonly GatewayFigures[]): GatewayFigures =
     outgoingBytes: sum((one) => one.outgoingBytes),
     matchCost: Math.max(0, ...figures.map(({ matchCost }) => matchCost)),
     subscriptions: sum((one) => one.subscriptions),
+    // Each thread has all of them.
+    retainedMessages: Math.max(0, ...figures.map(({ retainedMessages }) => retainedMessages)),
+    retainedBytes: Math.max(0, ...figures.map(({ retainedBytes }) => retainedBytes)),
     stalls: sum((one) => one.stalls),
     stalledMs: sum((one) => one.stalledMs),
     eventsDropped: sum((one) => one.eventsDropped),

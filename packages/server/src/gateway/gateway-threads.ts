@@ -217,7 +217,11 @@ const joinOwn = (shared: Shared, sessions: Sessions) => {
   for (const { state } of sessions.values()) {
     for (const { filter } of state.subscriptions.values()) void bus.want(innerFilter(filter));
   }
-  fanOut.onRetained = (message) => {
+  fanOut.onRetained = (message, isStored) => {
+    if (!isStored) {
+      retained.forget(message);
+      return;
+    }
     retained.apply(message, nowMs());
     bus.retain(message);
   };

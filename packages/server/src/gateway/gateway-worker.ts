@@ -96,9 +96,12 @@ const start = async ({
     // The thread of the log knows: it lists what commands need.
     onReady: () => undefined,
   });
-  const { fanOut } = shared;
+  const { fanOut, retained: kept } = shared;
   fanOut.isRepeat = (message) => log.isRepeat(message);
-  fanOut.onRetained = (message) => shared.retained.apply(message, message.arrivalMs);
+  fanOut.onRetained = (message, isStored) => {
+    if (isStored) kept.apply(message, message.arrivalMs);
+    else kept.forget(message);
+  };
   const took = (number: number, packetId: number): void => log.took(number, packetId);
   const desk = new ThreadDesk({ shared, bus, lane, took });
   const started: Running = { shared, desk, log, listeners: [] };

@@ -160,7 +160,10 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     publishWill(shared, session, { client: session.key, device: new Key(session.deviceId) }, will);
   const { router, fanOut, retained, keepAlive } = shared;
   for await (const block of blocksOf(log, retainedChannel)) retained.restore(block);
-  fanOut.onRetained = (message) => retained.apply(message, nowMs());
+  fanOut.onRetained = (message, isStored) => {
+    if (isStored) retained.apply(message, nowMs());
+    else retained.forget(message);
+  };
   router.setStreams(await streams.open(options.streams));
   const idempotency = await Idempotency.open(log, ingest, limits.idempotencyKeysMax);
   const commands = new DeviceDelivery(fanOut);

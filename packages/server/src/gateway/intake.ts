@@ -54,7 +54,7 @@ export class Intake {
       deviceEpoch = read.deviceEpoch;
       deviceSequence = read.deviceSequence;
     }
-    if (retain && !this.#retained.hasRoom(route.topic, end - start)) return reasonCodes.quotaExceeded;
+    if (retain && !this.#retained.hasRoom(route.topic, end - start, clientId)) return reasonCodes.quotaExceeded;
     const properties = envelope?.properties;
     const flags = qos | (retain ? recordFlag.retain : 0) | (duplicate ? recordFlag.duplicate : 0);
     let isNew = targets.length === 0;

@@ -27,13 +27,13 @@ export const leaveSession = (shared: Shared, sessions: Sessions, leaving: Leavin
     const expirySeconds = asked === undefined ? undefined : Math.min(asked, shared.limits.sessionExpiryMaxSeconds);
     durable.detach(will, expirySeconds, shared.nowMs());
     if (durable.expirySeconds === 0) sessions.end(durable);
-    else sessions.tick();
+    else sessions.tick(durable);
     return;
   }
   // Taken over: a will with a delay is not due when the session goes on (§3.1.3.2.2).
   const goesOn = durable !== undefined && !durable.isEnded;
   if (will === undefined || (goesOn && (will.properties?.willDelaySeconds ?? 0) > 0)) return;
-  publishWill(shared, connection, publisher, will);
+  shared.wills.whenRoom(() => publishWill(shared, connection, publisher, will));
 };
 
 /** Ends a session that does not outlive its connection: what was given to it for a group goes to another member (§4.8.2). */

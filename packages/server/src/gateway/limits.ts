@@ -50,6 +50,10 @@ export interface GatewayLimits {
   readonly retainedMessagesMax: number;
   /** Bytes of retained messages with their topics. Default 64 MiB. */
   readonly retainedBytesMax: number;
+  /** Retained messages of one client. Default 20,000. */
+  readonly retainedPerClientMax: number;
+  /** Default 16 MiB. */
+  readonly retainedBytesPerClientMax: number;
   /** Subscriptions of one session. Default 1,000. */
   readonly subscriptionsMax: number;
   /** Subscriptions of all sessions of a gateway thread. Default 1,000,000. */
@@ -99,6 +103,8 @@ export const defaultLimits: GatewayLimits = {
   clientBytesPerSecondMax: 16 * 1024 * 1024,
   retainedMessagesMax: 100_000,
   retainedBytesMax: 64 * 1024 * 1024,
+  retainedPerClientMax: 20_000,
+  retainedBytesPerClientMax: 16 * 1024 * 1024,
   subscriptionsMax: 1_000,
   subscriptionsTotalMax: 1_000_000,
   shapeLevelsMax: 128,

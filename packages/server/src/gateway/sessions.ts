@@ -154,18 +154,21 @@ export class Sessions implements SessionStore {
     if (!session.isEnded) this.write(session, { kind: "willGone" });
   }
 
-  /** Does what is due now. */
-  tick(): void {
-    this.#turn();
+  /** Does what is due for a session now. */
+  tick(session: DurableSession): void {
+    this.#tick(session, this.nowMs());
   }
 
   #turn(): void {
     const nowMs = this.nowMs();
-    for (const session of [...this.#byId.values()]) {
-      if (session.connection !== undefined) continue;
-      if (session.willDueMs !== undefined && session.willDueMs <= nowMs) this.#publishWill(session);
-      if (session.expiresAtMs <= nowMs) this.end(session);
-    }
+    for (const session of [...this.#byId.values()]) this.#tick(session, nowMs);
+  }
+
+  #tick(session: DurableSession, nowMs: number): void {
+    // Without room for a will it waits for the next turn, and the session with it (M14).
+    if (session.connection !== undefined || this.#options.ingest.isFull) return;
+    if (session.willDueMs !== undefined && session.willDueMs <= nowMs) this.#publishWill(session);
+    if (session.expiresAtMs <= nowMs) this.end(session);
   }
 
   // ---- writing

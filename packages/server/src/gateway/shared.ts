@@ -15,6 +15,7 @@ import type { Receiver } from "./receiver.ts";
 import type { Retained } from "./retained.ts";
 import type { Router } from "./routes.ts";
 import type { Sessions } from "./sessions.ts";
+import type { WillQueue } from "./will-queue.ts";
 
 /** What all connections of a gateway share. */
 export interface Shared {
@@ -31,6 +32,7 @@ export interface Shared {
   readonly nowMs: () => number;
   readonly door: Door;
   readonly flapping: Flapping;
+  readonly wills: WillQueue;
   /** Bytes that connected clients have not taken. */
   readonly outgoing: OutboxBudget;
   readonly counters: { refused: number; eventsDropped: number; readonly reasons: Reasons };

@@ -180,7 +180,7 @@ export class ThreadDesk implements Desk {
     const isKept = durable !== undefined;
     if (!isKept) {
       endWith(shared.fanOut, connection, session);
-      if (will !== undefined) publishWill(shared, connection, publisher, will);
+      if (will !== undefined) shared.wills.whenRoom(() => publishWill(shared, connection, publisher, will));
     }
     this.#numbers.delete(connection);
     if (number === undefined) return;

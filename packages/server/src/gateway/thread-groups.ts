@@ -77,7 +77,10 @@ export class ThreadGroups {
             }
             bus.end.publish(message);
           }
-        } else for (const { number, packetId } of took) connections.refused(number, packetId);
+        } else {
+          for (const message of fresh) shared.retained.forget(message);
+          for (const { number, packetId } of took) connections.refused(number, packetId);
+        }
         lane.send({ kind: "stored", error: error && errorToWire(error), repeats });
         lane.flush();
         done.resolve();

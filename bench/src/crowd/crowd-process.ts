@@ -8,6 +8,7 @@ import type { CrowdAnswer, CrowdOptions, CrowdRequest, CrowdSample } from "./mes
 
 const silenceMs = 30_000;
 const pingreq = encodePingreq();
+const disconnect = Buffer.of(0xe0, 0);
 const readBuffer = Buffer.allocUnsafeSlow(4_096);
 /** Ports of one source address are fewer than the connections of a large crowd. */
 const connectionsPerAddress = 10_000;
@@ -101,14 +102,15 @@ async function ping(everyMs: number): Promise<void> {
   }
 }
 
-/** Without a farewell, and without a port that waits for the last packets of its connection. */
+/** Each says DISCONNECT, and the server closes: its side keeps what the system remembers of a closed connection. */
 function churn(options: CrowdOptions): void {
   let next = 0;
   const again = async (): Promise<void> => {
     while (failure === undefined) {
       next = (next + 1) % connectionsPerAddress;
       const socket = await open(next, options);
-      socket.resetAndDestroy();
+      socket.write(disconnect);
+      await new Promise((closed) => socket.once("close", closed));
     }
   };
   for (let index = 0; index < options.atOnce; index += 1) {

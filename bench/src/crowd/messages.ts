@@ -10,7 +10,7 @@ export interface CrowdOptions {
   readonly keepAliveSeconds: number;
   /**
    * - `stay`: connects once and stays, with pings.
-   * - `churn`: each connection ends after its CONNACK and the next one begins; `connections` does not matter.
+   * - `churn`: each connection says DISCONNECT after its CONNACK, and the next one begins when it is closed; `connections` does not matter.
    */
   readonly kind: "stay" | "churn";
 }

@@ -1,4 +1,4 @@
-/** How many connections a second come to be: TCP, CONNECT, CONNACK, and gone. */
+/** How many connections a second come to be and go: TCP, CONNECT, CONNACK, DISCONNECT, closed. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Crowd } from "../crowd/crowd.ts";
 import { measure } from "../measure/window.ts";

@@ -9,6 +9,7 @@ const connect = 0x10;
 const publish = 0x30;
 const subscribe = 0x80;
 const pingreq = 0xc0;
+const disconnect = 0xe0;
 const connack = Buffer.of(0x20, 2, 0, 0);
 const pingresp = Buffer.of(0xd0, 0);
 
@@ -74,6 +75,7 @@ function serve(socket: Socket): void {
         passOn();
         if (first === connect) socket.write(connack);
         else if (first === pingreq) socket.write(pingresp);
+        else if (first === disconnect) socket.end();
         else if ((first & 0xf0) === subscribe) onSubscribe(socket, bytes, body);
       }
       at = body + length;

@@ -27,7 +27,7 @@ import { openLogFolders } from "./log-folders.ts";
 import { type LogSystem, nodeLogSystem } from "./log-system.ts";
 import { recoverWal } from "./recovery.ts";
 import { segmentBytesDefault } from "./segment.ts";
-import type { SyncThread } from "./sync-thread.ts";
+import type { Syncer } from "./sync-thread.ts";
 import { groupBytesMax, Wal } from "./wal.ts";
 import { beyondBound, walBytesMaxDefault } from "./wal-bound.ts";
 
@@ -80,7 +80,7 @@ export class EmbeddedLog implements Log {
   #pending: Pending[] = [];
   #wal!: Wal;
   #history!: History;
-  #syncThread: SyncThread | undefined;
+  #syncer: Syncer | undefined;
   /** A group is written and not durable yet: the next one forms meanwhile. */
   #syncing: Promise<void> | undefined;
   #flushAsked = false;
@@ -111,7 +111,7 @@ export class EmbeddedLog implements Log {
 
   async #recover(options: EmbeddedLogOptions): Promise<void> {
     const { files, startMaintenance, startSync, random32 } = options.system ?? nodeLogSystem;
-    this.#syncThread = startSync?.();
+    this.#syncer = startSync?.();
     const { walFolder, historyFolder } = openLogFolders(options.folder, files);
     const segmentBytes = options.segmentBytes ?? segmentBytesDefault;
     const history = new History({
@@ -307,6 +307,17 @@ export class EmbeddedLog implements Log {
     setImmediate(() => this.#flush());
   }
 
+  /** Settles when the group that is written and not durable yet is durable and everybody has been told; undefined when there is none. */
+  get underWay(): Promise<void> | undefined {
+    return this.#syncing;
+  }
+
+  /** Settles when everything that was accepted and appended up to now is written, and early listeners have it. */
+  async written(): Promise<void> {
+    while (this.#syncing) await this.#syncing;
+    this.#flush();
+  }
+
   #flush(): void {
     this.#flushAsked = false;
     if (this.#closed) return;
@@ -376,9 +387,9 @@ export class EmbeddedLog implements Log {
       for (const [index, header] of headers.entries()) {
         for (const listener of this.#early.get(header.logId) ?? []) listener(blocks[index], header);
       }
-      if (this.#syncThread) {
+      if (this.#syncer) {
         this.#syncing = new Promise((settled) => {
-          this.#wal.syncIn(this.#syncThread as SyncThread, (failure) => {
+          this.#wal.syncIn(this.#syncer as Syncer, (failure) => {
             this.#syncing = undefined;
             settled();
             if (failure) this.#fail(failure);
@@ -477,8 +488,8 @@ export class EmbeddedLog implements Log {
   async close(): Promise<void> {
     if (this.#closed) return;
     while (this.#syncing) await this.#syncing;
-    this.#syncThread?.close();
-    this.#syncThread = undefined;
+    this.#syncer?.close();
+    this.#syncer = undefined;
     this.#flush();
     while (this.#pending.length > 0) this.#flush();
     clearInterval(this.#markerTimer);

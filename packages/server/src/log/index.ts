@@ -11,4 +11,5 @@ export { PacedWriter } from "./paced-writer.ts";
 export { RemoteLog, serveLog } from "./remote.ts";
 export { type RepairReport, repairLog } from "./repair.ts";
 export { makeDurableFolder, syncFolder } from "./segment.ts";
+export type { Syncer } from "./sync-thread.ts";
 export { type LogSurvey, verifyLog } from "./verify.ts";

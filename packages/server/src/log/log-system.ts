@@ -6,13 +6,13 @@ import { openRpc } from "../threads/index.ts";
 import type { HistorySummary } from "./history-summary.ts";
 import type { Maintenance } from "./maintenance.ts";
 import { nodeFiles } from "./node-files.ts";
-import { SyncThread } from "./sync-thread.ts";
+import { type Syncer, SyncThread } from "./sync-thread.ts";
 
 export interface LogSystem {
   readonly files: Files;
   readonly startMaintenance: () => Maintenance;
   /** Starts the thread that syncs; absent: groups are synced by the thread that writes them. */
-  readonly startSync?: () => SyncThread;
+  readonly startSync?: () => Syncer;
   /** A random number of 32 bits. */
   readonly random32: () => number;
 }

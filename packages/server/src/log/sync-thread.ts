@@ -10,7 +10,15 @@ export const syncDescriptor = 1;
 /** In place of a descriptor: the thread ends. */
 export const syncClose = -1;
 
-export class SyncThread {
+/** Makes the bytes of a file durable while its caller goes on. */
+export interface Syncer {
+  /** Syncs a descriptor; `done` gets what went wrong, if anything did, and never before this returns. One at a time: the next may be asked for from within `done`. */
+  sync(descriptor: number, done: (failure: string | undefined) => void): void;
+  /** Ends it; nothing may be under way. */
+  close(): void;
+}
+
+export class SyncThread implements Syncer {
   readonly #shared = new Int32Array(new SharedArrayBuffer(8));
   readonly #worker: Worker;
   #done: ((failure: string | undefined) => void) | undefined;
@@ -31,7 +39,6 @@ export class SyncThread {
     done?.(failure);
   }
 
-  /** Syncs a descriptor; `done` gets what went wrong, if anything did. One at a time: the next may be asked for from within `done`. */
   sync(descriptor: number, done: (failure: string | undefined) => void): void {
     this.#done = done;
     // Somebody waits for it: the process must not end before.
@@ -41,7 +48,6 @@ export class SyncThread {
     Atomics.notify(this.#shared, syncCounter);
   }
 
-  /** Ends the thread; nothing may be under way. */
   close(): void {
     this.sync(syncClose, () => undefined);
     this.#worker.unref();

@@ -4,7 +4,7 @@ import { HeadraceError } from "@headrace/sdk";
 import { encodeFrameHeader, frameFlag, frameHeaderBytes } from "./frame.ts";
 import { ReserveDescriptors } from "./reserve.ts";
 import { encodeSegmentHeader, segmentFile, segmentHeaderBytes } from "./segment.ts";
-import type { SyncThread } from "./sync-thread.ts";
+import type { Syncer } from "./sync-thread.ts";
 
 /** Where writing goes on; recovery finds it. */
 export interface WalEnd {
@@ -121,9 +121,9 @@ export class Wal {
   }
 
   /** As {@link sync}, in another thread: `done` gets the error after which the process must end. Nothing may be written until then. */
-  syncIn(thread: SyncThread, done: (error?: HeadraceError) => void): void {
+  syncIn(syncer: Syncer, done: (error?: HeadraceError) => void): void {
     const startedMs = performance.now();
-    thread.sync(this.#descriptor, (failure) => {
+    syncer.sync(this.#descriptor, (failure) => {
       if (failure === undefined) {
         this.#synced(startedMs);
         done();

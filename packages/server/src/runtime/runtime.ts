@@ -157,18 +157,19 @@ export class Runtime {
     this.#timerDueMs = Number.POSITIVE_INFINITY;
     const drivers = [...this.#drivers, this.#outbox.driver];
     const due = drivers.filter(({ meta }) => meta.nextTimerMs > 0 && meta.nextTimerMs <= nowMs);
-    if (due.length > 0) {
-      // What was accepted up to now is in open blocks: it goes to the tasks first.
-      this.#options.log.requestFlush();
-      setImmediate(() =>
-        setImmediate(() => {
-          for (const driver of due) driver.advance(nowMs);
-        }),
-      );
-    }
+    if (due.length > 0) void this.#advance(due, nowMs);
     const later = drivers.map(({ meta }) => meta.nextTimerMs).filter((next) => next > nowMs);
     if (due.length > 0) later.push(nowMs + 50);
     if (later.length > 0) this.#sleepUntil(Math.min(...later));
+  }
+
+  /** What was accepted up to now goes to the tasks first, to those that do not start early when it is durable. */
+  async #advance(due: readonly TaskDriver[], nowMs: number): Promise<void> {
+    const { log } = this.#options;
+    await log.written();
+    for (const driver of due) if (driver.startsEarly) driver.advance(nowMs);
+    await log.underWay;
+    for (const driver of due) if (!driver.startsEarly) driver.advance(nowMs);
   }
 
   status(nowMs = Date.now()): TaskStatus[] {

@@ -13,7 +13,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { countingPlan, DrivenTask, outcome, storeEvents } from "../../test/driven-task.ts";
 import { EmbeddedLeases } from "../leases/index.ts";
-import { EmbeddedLog } from "../log/index.ts";
+import { EmbeddedLog, nodeLogSystem, type Syncer } from "../log/index.ts";
 import { Snapshots } from "./snapshots/index.ts";
 import { TaskDriver } from "./task-driver.ts";
 
@@ -114,6 +114,58 @@ test("of starts of a driver that overlap the last one has the task, and can go o
       },
     ),
     { numRuns: 15 },
+  );
+});
+
+test("a block that is written when a task begins to watch, or that it passes over, reaches it once it is durable, also when nothing comes behind it", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.nat(6), { minLength: 8, maxLength: 8 }),
+      fc.array(fc.nat(8), { minLength: 1, maxLength: 4 }),
+      async (turns, gaps) => {
+        let call = 0;
+        const syncer: Syncer = {
+          sync: (_descriptor, done) => {
+            void (async () => {
+              for (let left = turns[call++ % turns.length]; left >= 0; left--) await turn();
+              done(undefined);
+            })();
+          },
+          close: () => undefined,
+        };
+        const own = mkdtempSync(join(tmpdir(), "headrace-driver-"));
+        const fatal = (error: Error): never => {
+          throw error;
+        };
+        const late = await EmbeddedLog.open({
+          folder: own,
+          onFatal: fatal,
+          system: { ...nodeLogSystem, startSync: () => syncer },
+        });
+        const failures: string[] = [];
+        const driver = newDriver(late, failures, { leases: await EmbeddedLeases.open(late, "n", () => 1000) });
+        let count = 0;
+        let storing = Promise.resolve();
+        const storeOne = (): void => {
+          const id = count++;
+          storing = storing.then(() => storeEvents(late, [id]));
+        };
+        storeOne();
+        const starting = started(driver);
+        for (const gap of gaps) {
+          for (let left = gap; left > 0; left--) await turn();
+          storeOne();
+        }
+        await storing;
+        const port = await starting;
+        for (let left = 100; left > 0 && port.task?.processed !== count; left--) await turn();
+        expect([port.task?.processed, failures]).toEqual([count, []]);
+        await driver.close();
+        await late.close();
+        rmSync(own, { recursive: true, force: true });
+      },
+    ),
+    { numRuns: 40 },
   );
 });
 

@@ -199,6 +199,11 @@ export class TaskDriver {
     return cursor;
   }
 
+  /** Whether it gets blocks before they are durable. */
+  get startsEarly(): boolean {
+    return this.#options.early;
+  }
+
   /** Settles once the place where the task begins is durable: only then may its input be acknowledged. */
   get begun(): Promise<void> {
     return this.#begun.promise;
@@ -242,6 +247,13 @@ export class TaskDriver {
       for (;;) {
         const behind = this.#furthestBehind();
         if (!behind) {
+          // A group that is written and not durable yet can hold what was passed over, and is not in the log's index before.
+          const { underWay } = this.#options.log;
+          if (underWay) {
+            await underWay;
+            if (attempt !== this.#starts) return;
+            continue;
+          }
           this.#behind = false;
           return;
         }

@@ -23,6 +23,7 @@ import { BlockIndex } from "./block-index.ts";
 import { checksum } from "./checksum.ts";
 import { History, type Retention } from "./history.ts";
 import type { Gap } from "./history-manifest.ts";
+import { IdleMarker } from "./idle-marker.ts";
 import { openLogFolders } from "./log-folders.ts";
 import { type LogSystem, nodeLogSystem } from "./log-system.ts";
 import { recoverWal } from "./recovery.ts";
@@ -63,7 +64,6 @@ interface Pending {
 
 const controlLog = 0;
 const controlSection = 1;
-const idleMarkerMs = 100;
 
 /** Sees each block of a log once it is written and before it is durable; `block` must be copied to be kept. */
 export type EarlyListener = (block: Uint8Array, header: BlockHeader) => void;
@@ -88,8 +88,10 @@ export class EmbeddedLog implements Log {
   #flushDue = false;
   #lingerTimer: NodeJS.Timeout | undefined;
   #lingerDueMs = Number.POSITIVE_INFINITY;
-  #markerTimer: NodeJS.Timeout | undefined;
-  #markerDue = false;
+  readonly #marker = new IdleMarker(
+    () => this.#syncing !== undefined,
+    () => this.#writeMarker(),
+  );
   #closed = false;
   #nextLogId = 1;
   /** Where a torn tail was cut at this start. */
@@ -436,22 +438,10 @@ export class EmbeddedLog implements Log {
     for (const append of admitted) append.resolve();
     for (const logId of touched) for (const listener of this.#watchers.get(logId) ?? []) listener();
     for (const source of this.#sources) source.turnEnded?.();
-    this.#markerDue = true;
-    this.#markerTimer ??= setInterval(() => this.#markIdle(), idleMarkerMs).unref();
+    this.#marker.note();
     if (!this.#flushDue) return;
     this.#flushDue = false;
     this.requestFlush();
-  }
-
-  /** Writes a marker once nothing came for a whole interval: damage before it is then corruption, not a torn tail. */
-  #markIdle(): void {
-    if (this.#markerDue || this.#syncing) {
-      this.#markerDue = false;
-      return;
-    }
-    clearInterval(this.#markerTimer);
-    this.#markerTimer = undefined;
-    this.#writeMarker();
   }
 
   #writeMarker(): void {
@@ -492,7 +482,7 @@ export class EmbeddedLog implements Log {
     this.#syncer = undefined;
     this.#flush();
     while (this.#pending.length > 0) this.#flush();
-    clearInterval(this.#markerTimer);
+    this.#marker.stop();
     if (this.#wal.end.offset > 0) this.#writeMarker();
     this.#closed = true;
     this.#wal.close();

@@ -19,6 +19,7 @@ import {
   sectionBytes,
 } from "@headrace/engine";
 import { HeadraceError } from "@headrace/sdk";
+import { addListener } from "./add-listener.ts";
 import { BlockIndex } from "./block-index.ts";
 import { checksum } from "./checksum.ts";
 import { History, type Retention } from "./history.ts";
@@ -275,11 +276,11 @@ export class EmbeddedLog implements Log {
   }
 
   watch(logId: number, listener: () => void): () => void {
-    return addTo(this.#watchers, logId, listener);
+    return addListener(this.#watchers, logId, listener);
   }
   /** Like `watch`, with the blocks themselves, before their fdatasync: for tasks only, whose commits come behind them anyway (`prefixDurable`). */
   watchEarly(logId: number, listener: EarlyListener): () => void {
-    return addTo(this.#early, logId, listener);
+    return addListener(this.#early, logId, listener);
   }
 
   addSource(source: GroupSource): () => void {
@@ -492,10 +493,3 @@ export class EmbeddedLog implements Log {
 
 /** Nothing was stored, and the log can go on. */
 const isRefusal = ({ code }: HeadraceError): boolean => code === "HR_DISK_FULL" || code === "HR_OUT_OF_DESCRIPTORS";
-
-const addTo = <T>(map: Map<number, Set<T>>, logId: number, listener: T): (() => void) => {
-  const listeners = map.get(logId) ?? new Set<T>();
-  map.set(logId, listeners);
-  listeners.add(listener);
-  return () => listeners.delete(listener);
-};

@@ -158,7 +158,7 @@ export const figuresOf = (shared: Shared, listeners: readonly Listener[]): Gatew
     retainedMessages: retained.size,
     retainedBytes: retained.bytes,
     matchCost: fanOut.subscribers.matchCostMax,
-    subscriptions: fanOut.subscribers.count,
+    subscriptions: fanOut.subscribers.ownCount,
     stalls: keepAlive.stalls.count,
     stalledMs: keepAlive.stalls.totalMs,
     eventsDropped: counters.eventsDropped,

@@ -210,7 +210,7 @@ export const startGateway = async (options: GatewayOptions): Promise<Gateway> =>
     fanOut,
     nowMs: () => performance.now(),
     intervalMs: options.sysIntervalMs ?? 10_000,
-    collect: async () => sysFigures(shared, await traffic(), front.figures().dropped),
+    collect: async () => sysFigures(shared, await traffic(), front.figures()),
   });
   tls?.start();
   let closing: Promise<void> | undefined;

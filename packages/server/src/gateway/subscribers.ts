@@ -13,6 +13,8 @@ export interface DeliveryCache {
 interface Entry {
   readonly receiver: Receiver;
   readonly subscription: Subscription;
+  /** Of a client of this thread. */
+  readonly isOwn: boolean;
 }
 
 const isSysFilter = (filter: string): boolean => filter.startsWith("$SYS/");
@@ -41,6 +43,9 @@ export class Subscribers {
   onAdded: ((receiver: Receiver, subscription: Subscription) => void) | undefined;
   onRemoved: ((receiver: Receiver, filter: string) => void) | undefined;
 
+  /** Subscriptions of clients of this thread: without what other threads want. */
+  ownCount = 0;
+
   get count(): number {
     return this.#tree.size;
   }
@@ -57,10 +62,11 @@ export class Subscribers {
 
   add(receiver: Receiver, subscription: Subscription): void {
     this.remove(receiver, subscription.filter);
-    const entry = { receiver, subscription };
+    const entry = { receiver, subscription, isOwn: !receiver.isBus && !receiver.isElsewhere };
     const own = this.#entries.get(receiver) ?? new Map<string, Entry>();
     this.#entries.set(receiver, own);
     own.set(subscription.filter, entry);
+    if (entry.isOwn) this.ownCount += 1;
     if (receiver.plan !== undefined) this.plannedCount += 1;
     const shared = splitSharedFilter(subscription.filter);
     if (shared === undefined) this.#plant(subscription.filter, entry);
@@ -80,6 +86,7 @@ export class Subscribers {
     if (!own || !entry) return;
     own.delete(filter);
     if (own.size === 0) this.#entries.delete(receiver);
+    if (entry.isOwn) this.ownCount -= 1;
     if (receiver.plan !== undefined) this.plannedCount -= 1;
     const shared = splitSharedFilter(filter);
     if (shared === undefined) this.#uproot(filter, entry);
@@ -107,7 +114,11 @@ export class Subscribers {
       const group = new ShareGroup(this.#deliverTo);
       known = {
         group,
-        entry: { receiver: group, subscription: { filter, qos, noLocal: false, retainAsPublished: true } },
+        entry: {
+          receiver: group,
+          isOwn: false,
+          subscription: { filter, qos, noLocal: false, retainAsPublished: true },
+        },
       };
       this.#groups.set(filter, known);
       this.#plant(inner, known.entry);

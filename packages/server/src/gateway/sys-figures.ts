@@ -1,12 +1,13 @@
 /** The figures of a node for `$SYS`, of all its listeners together. */
 import type { ListenerTraffic } from "../control.ts";
+import type { GatewayFigures } from "./figures.ts";
 import type { Shared } from "./shared.ts";
 import type { SysFigures } from "./sys-topics.ts";
 
 export const sysFigures = (
-  { sessions, retained, fanOut }: Shared,
+  { sessions, retained }: Shared,
   traffic: readonly ListenerTraffic[],
-  messagesDropped: number,
+  { dropped: messagesDropped, subscriptions }: Pick<GatewayFigures, "dropped" | "subscriptions">,
 ): SysFigures => {
   const sum = (pick: (listener: ListenerTraffic) => number): number =>
     traffic.reduce((total, listener) => total + pick(listener), 0);
@@ -23,6 +24,6 @@ export const sysFigures = (
     bytesReceived: sum(({ bytesIn }) => bytesIn),
     bytesSent: sum(({ bytesOut }) => bytesOut),
     retained: retained.size,
-    subscriptions: fanOut.subscribers.count,
+    subscriptions,
   };
 };

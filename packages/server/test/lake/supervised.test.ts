@@ -26,7 +26,7 @@ test("a lake that cannot go on is opened again, and every row is there once", as
   const read = log.read.bind(log);
   log.read = (...args) => {
     if (damagedReads-- <= 0) return read(...args);
-    return Promise.reject(new HeadraceError("HR_BLOCK_CORRUPT", "a block that the disk lost for a while"));
+    return Promise.reject(new HeadraceError("HR_LOG_FAILED", "a block that the disk lost for a while"));
   };
   const troubles: string[] = [];
   await putEvents(log, "stream/s/0", events(100));

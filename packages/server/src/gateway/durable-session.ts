@@ -62,6 +62,8 @@ export class DurableSession implements Receiver, GroupMember, KeptSession {
   #sealed: Step[] = [];
   #openStored: Stored[] = [];
   #isInGroup = false;
+  /** Its part of a group is written and not durable yet. */
+  #isUnderWay = false;
 
   constructor(store: SessionStore, clientId: string, identity: string | undefined, state: SessionState<Held>) {
     this.#store = store;
@@ -79,7 +81,7 @@ export class DurableSession implements Receiver, GroupMember, KeptSession {
   }
   /** True while something of it waits to be durable. */
   get isInGroup(): boolean {
-    return this.#isInGroup;
+    return this.#isInGroup || this.#isUnderWay;
   }
 
   // ---- messages to the client
@@ -332,6 +334,7 @@ export class DurableSession implements Receiver, GroupMember, KeptSession {
 
   sealed(): void {
     this.#isInGroup = false;
+    this.#isUnderWay = true;
     this.#sealed = this.#open;
     this.#open = [];
   }
@@ -341,6 +344,7 @@ export class DurableSession implements Receiver, GroupMember, KeptSession {
     const stored = this.#openStored;
     this.#sealed = [];
     this.#openStored = [];
+    this.#isUnderWay = false;
     if (error === undefined) {
       for (const { connection, run } of steps) if (connection === this.connection) run();
       return;

@@ -53,14 +53,19 @@ export const openSession = (
     session.pump();
     for (const { filter } of session.state.subscriptions.values()) subscribed(filter, session);
   };
-  const loading = sessions.load(session);
-  if (loading === undefined) {
-    attach();
-    return undefined;
-  }
-  return loading.then(() => {
-    // Another connection may have ended the session meanwhile.
-    if (session.isEnded) connection.end(reasonCodes.sessionTakenOver, "the session has ended");
-    else attach();
-  });
+  const tried = new Set<object>();
+  const load = (): Promise<void> | undefined => {
+    const loading = sessions.load(session, tried);
+    if (loading === undefined) {
+      attach();
+      return undefined;
+    }
+    return loading.then(() => {
+      // Another connection may have ended the session meanwhile.
+      if (!session.isEnded) return load();
+      connection.end(reasonCodes.sessionTakenOver, "the session has ended");
+      return undefined;
+    });
+  };
+  return load();
 };

@@ -41,7 +41,8 @@ export class RemoteConnections {
     if (found === "full") return { kind: "full" };
     const { session, isNew } = found;
     if (session === undefined) return { kind: "clean" };
-    await sessions.load(session);
+    const tried = new Set<object>();
+    for (let loading = sessions.load(session, tried); loading; loading = sessions.load(session, tried)) await loading;
     if (session.isEnded || this.#isGone) return { kind: "ended" };
     connection.durable = session;
     session.attach(connection, expirySeconds, will, isNew);

@@ -315,11 +315,16 @@ export class Sessions implements SessionStore {
     }
   }
 
-  /** Reads the messages that wait for a client that comes back; undefined when nothing has to be read. */
-  load(session: DurableSession): Promise<void> | undefined {
+  /**
+   * Reads the messages that wait for a client that comes back; undefined when nothing has to be read. More can come while they are read: call it
+   * again with the same `tried`, which has those that cannot be read.
+   */
+  load(session: DurableSession, tried: Set<object>): Promise<void> | undefined {
     const missing: Stored[] = [];
     for (const { message, isReceived } of session.entries()) {
-      if (message instanceof Stored && message.variant === undefined && !isReceived) missing.push(message);
+      if (!(message instanceof Stored) || message.variant !== undefined || isReceived || tried.has(message)) continue;
+      missing.push(message);
+      tried.add(message);
     }
     return missing.length === 0 ? undefined : this.#load(session, missing);
   }

@@ -87,8 +87,8 @@ export const plantedBugs: readonly PlantedBug[] = [
     // Delivers a retained message without asking the policy.
     name: "retained-skips-acl",
     file: "packages/server/src/gateway/subscribe.ts",
-    find: "fanOut.deliverTo(message, delivery);",
-    replace: "delivery.receiver.receive(message, delivery);",
+    find: "void fanOut.deliverTo(message, delivery),",
+    replace: "void delivery.receiver.receive(message, delivery),",
   },
   {
     name: "dedupe-only-in-memory",
